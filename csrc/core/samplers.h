@@ -1,0 +1,210 @@
+// Where the uniform numbers come from. The word of an element is a pure function of
+// (seed, batch element, sample, dimension); samples are made by quads of four consecutive ones,
+// because one evaluation of Philox gives four words.
+//
+// A new sampler is one struct, one line in TORCHSMOOTH_SAMPLERS, and a class in
+// torchsmooth/samplers.py.
+#pragma once
+
+#include "permutation.h"
+
+namespace torchsmooth {
+
+// X(name): the name is the one that Python passes. "qmc" is centred, "rqmc" is randomised.
+#define TORCHSMOOTH_SAMPLERS(X) \
+  X(mc)                         \
+  X(qmc_latin)                  \
+  X(rqmc_latin)                 \
+  X(qmc_cartesian)              \
+  X(rqmc_cartesian)             \
+  X(sobol)
+
+enum class Sampler : int32_t {
+#define X(name) name,
+  TORCHSMOOTH_SAMPLERS(X)
+#undef X
+};
+
+constexpr int kDirectionBits = 32;
+
+struct Points {
+  Sampler sampler;
+  bool antithetic;             // samples come in mirror images, so there are half as many points
+  uint32_t count;              // points: num_samples, or half of it
+  uint32_t side;               // cartesian: the cells per dimension, count = side^n
+  const uint32_t* directions;  // sobol: [n, kDirectionBits] direction numbers, bits reversed
+};
+
+// The first word whose u = (w + 1/2) / 2^32 is at or above cell / cells. Exact for up to 2^15
+// cells, off by at most one word of 2^32 beyond.
+TS_HD uint64_t cell_edge(uint32_t cell, uint32_t cells) {
+  const uint64_t step = (uint64_t(1) << 63) / cells;
+  return (cell * step + (uint64_t(1) << 30)) >> 31;
+}
+
+// The word at the place jitter / 2^32 within a cell.
+TS_HD uint32_t word_in_cell(uint32_t cell, uint32_t cells, uint32_t jitter) {
+  if (cells == 1) return jitter;
+  const uint64_t low = cell_edge(cell, cells), high = cell_edge(cell + 1, cells);
+  return static_cast<uint32_t>(low) + mulhi(jitter, static_cast<uint32_t>(high - low));
+}
+
+TS_HD uint32_t reverse_bits(uint32_t x) {
+  x = ((x >> 1) & 0x55555555u) | ((x & 0x55555555u) << 1);
+  x = ((x >> 2) & 0x33333333u) | ((x & 0x33333333u) << 2);
+  x = ((x >> 4) & 0x0F0F0F0Fu) | ((x & 0x0F0F0F0Fu) << 4);
+  x = ((x >> 8) & 0x00FF00FFu) | ((x & 0x00FF00FFu) << 8);
+  return (x >> 16) | (x << 16);
+}
+
+// Nested uniform scrambling (Owen, "Randomly permuted (t, m, s)-nets and (t, s)-sequences", 1995)
+// by a hash: each step maps a bit by a function of the bits below it alone, which in reversed
+// order are the bits above it (Laine and Karras, "Stratified sampling for stochastic
+// transparency", 2011). The key words are Philox's, so that dimensions and elements are
+// independent.
+TS_HD uint32_t scramble_reversed(uint32_t x, const Key& key) {
+  x += key.k[0];
+  x ^= x * (key.k[1] & ~1u);
+  x *= key.k[2] | 1u;
+  x ^= x * (key.k[3] & ~1u);
+  x += mix(key.k[0] ^ key.k[2]);
+  x ^= x * 0x05526C56u;
+  x *= mix(key.k[1] ^ key.k[3]) | 1u;
+  x ^= x * 0x53A22864u;
+  return x;
+}
+
+struct MonteCarlo {
+  template <int L>
+  static TS_HD void words(const Points&, int64_t seed, uint32_t element, uint32_t dimension,
+                          const uint32_t (&quad)[L], uint32_t (&out)[4 * L]) {
+    philox<L>(seed, quad, dimension, element, Stream::points, out);
+  }
+};
+
+template <bool randomized>
+struct LatinHypercube {
+  template <int L>
+  static TS_HD void words(const Points& points, int64_t seed, uint32_t element, uint32_t dimension,
+                          const uint32_t (&quad)[L], uint32_t (&out)[4 * L]) {
+    uint32_t cell[4 * L];
+    const uint32_t last = points.count - 1;
+    TS_LANES
+    for (int i = 0; i < 4 * L; ++i) {
+      const uint32_t point = 4 * quad[i % L] + i / L;
+      cell[i] = point < last ? point : last;  // lanes past the end compute, but are not used
+    }
+    permute(philox_key(seed, dimension, element, Stream::permutation), points.count, cell);
+    place<L>(cell, points.count, seed, element, dimension, quad, out);
+  }
+
+  // Words inside the given cells.
+  template <int L>
+  static TS_HD void place(const uint32_t (&cell)[4 * L], uint32_t cells, int64_t seed,
+                          uint32_t element, uint32_t dimension, const uint32_t (&quad)[L],
+                          uint32_t (&out)[4 * L]) {
+    if (randomized) {
+      philox<L>(seed, quad, dimension, element, Stream::jitter, out);
+    } else {
+      for (int i = 0; i < 4 * L; ++i) out[i] = 0x80000000u;
+    }
+    TS_LANES
+    for (int i = 0; i < 4 * L; ++i) out[i] = word_in_cell(cell[i], cells, out[i]);
+  }
+};
+
+template <bool randomized>
+struct Cartesian {
+  template <int L>
+  static TS_HD void words(const Points& points, int64_t seed, uint32_t element, uint32_t dimension,
+                          const uint32_t (&quad)[L], uint32_t (&out)[4 * L]) {
+    // The dimension's digit of the point's index, in base side.
+    uint64_t stride = 1;
+    for (uint32_t j = 0; j < dimension && stride < points.count; ++j) stride *= points.side;
+    // Quotients by reciprocals: (a + 1/2) / b is at least 1 / 2b away from any integer, far more
+    // than a double's rounding, so that truncation is exact.
+    const double per_stride = 1.0 / static_cast<double>(stride), per_side = 1.0 / points.side;
+    uint32_t cell[4 * L];
+    TS_LANES
+    for (int i = 0; i < 4 * L; ++i) {
+      const int32_t point = static_cast<int32_t>(4 * quad[i % L] + i / L);
+      const int32_t quotient = static_cast<int32_t>((point + 0.5) * per_stride);
+      const int32_t carried = static_cast<int32_t>((quotient + 0.5) * per_side);
+      cell[i] = static_cast<uint32_t>(quotient - carried * static_cast<int32_t>(points.side));
+    }
+    LatinHypercube<randomized>::template place<L>(cell, points.side, seed, element, dimension,
+                                                  quad, out);
+  }
+};
+
+// Sobol, "Distribution of points in a cube and approximate evaluation of integrals", 1967.
+struct Sobol {
+  template <int L>
+  static TS_HD void words(const Points& points, int64_t seed, uint32_t element, uint32_t dimension,
+                          const uint32_t (&quad)[L], uint32_t (&out)[4 * L]) {
+    const uint32_t* direction =
+        points.directions + static_cast<uint64_t>(dimension) * kDirectionBits;
+    uint32_t base[L] = {};
+    for (int bit = 2; bit < kDirectionBits && (points.count - 1) >> bit; ++bit) {
+      const uint32_t d = direction[bit];
+      TS_LANES
+      for (int l = 0; l < L; ++l) base[l] ^= (0u - ((quad[l] >> (bit - 2)) & 1u)) & d;
+    }
+    const Key key = philox_key(seed, dimension, element, Stream::scramble);
+    for (int c = 0; c < 4; ++c) {
+      const uint32_t low = (c & 1 ? direction[0] : 0u) ^ (c & 2 ? direction[1] : 0u);
+      TS_LANES
+      for (int l = 0; l < L; ++l)
+        out[c * L + l] = reverse_bits(scramble_reversed(base[l] ^ low, key));
+    }
+  }
+};
+
+template <int L>
+TS_HD void point_words(const Points& points, int64_t seed, uint32_t element, uint32_t dimension,
+                       const uint32_t (&quad)[L], uint32_t (&out)[4 * L]) {
+  switch (points.sampler) {
+    case Sampler::mc:
+      return MonteCarlo::words<L>(points, seed, element, dimension, quad, out);
+    case Sampler::qmc_latin:
+      return LatinHypercube<false>::words<L>(points, seed, element, dimension, quad, out);
+    case Sampler::rqmc_latin:
+      return LatinHypercube<true>::words<L>(points, seed, element, dimension, quad, out);
+    case Sampler::qmc_cartesian:
+      return Cartesian<false>::words<L>(points, seed, element, dimension, quad, out);
+    case Sampler::rqmc_cartesian:
+      return Cartesian<true>::words<L>(points, seed, element, dimension, quad, out);
+    case Sampler::sobol:
+      return Sobol::words<L>(points, seed, element, dimension, quad, out);
+  }
+}
+
+// The words of the samples of L consecutive quads, from first_quad on: out[c * L + l] belongs to
+// sample 4 (first_quad + l) + c. Antithetic samples 2p and 2p + 1 are point p and its mirror image.
+template <int L>
+TS_HD void sample_words(const Points& points, int64_t seed, uint32_t element, uint32_t dimension,
+                        uint32_t first_quad, uint32_t (&out)[4 * L]) {
+  uint32_t quad[L];
+  if (!points.antithetic) {
+    TS_LANES
+    for (int l = 0; l < L; ++l) quad[l] = first_quad + l;
+    point_words<L>(points, seed, element, dimension, quad, out);
+    return;
+  }
+  uint32_t word[4 * L];
+  TS_LANES
+  for (int l = 0; l < L; ++l) quad[l] = (first_quad + l) >> 1;
+  point_words<L>(points, seed, element, dimension, quad, word);
+  TS_LANES
+  for (int l = 0; l < L; ++l) {
+    const bool odd = ((first_quad + l) & 1) != 0;
+    const uint32_t even_point = odd ? word[2 * L + l] : word[l];
+    const uint32_t odd_point = odd ? word[3 * L + l] : word[L + l];
+    out[l] = even_point;
+    out[L + l] = ~even_point;
+    out[2 * L + l] = odd_point;
+    out[3 * L + l] = ~odd_point;
+  }
+}
+
+}  // namespace torchsmooth

@@ -1,0 +1,75 @@
+// The CPU kernels' table: one function per kernel and type, one table per instruction set. The
+// kernels know no tensors and allocate nothing; a task is a range of samples of one batch element.
+#pragma once
+
+#include "../core/noise.h"
+
+namespace torchsmooth {
+
+constexpr int kQuads = 8;           // quads of samples that are computed together, one per lane
+constexpr int kLanes = 4 * kQuads;  // samples per block
+
+// Samples [begin, end) of a batch element. begin is a multiple of kLanes except for `perturb`,
+// `words` and `reduce`, which address rows.
+struct Range {
+  int64_t element;
+  int64_t begin;
+  int64_t end;
+};
+
+template <class T>
+struct Kernels {
+  // out[(i - begin) * n + j] = word of sample i, dimension j.
+  void (*words)(const Points&, int64_t seed, int64_t n, Range, int64_t* out);
+
+  // out[(i - begin) * n + j] = (x + L noise_i)_j. matrix: L, [n, n], or null for noise.scale.
+  // scratch: n * kLanes.
+  void (*perturb)(const Noise<T>&, Range, const T* x, const T* matrix, T* out, T* scratch);
+
+  // Adds to sums[k * (m + 1) + c], over the samples, (values[., c] - pivot[c]) * weight_k; column m
+  // is the sum of the weights alone. k: n scores, then the moment's n or n^2 weights.
+  // scratch: 4 n kLanes + kLanes + (n + moments) (m + 1).
+  void (*reduce)(const Noise<T>&, Range, Moment, int64_t m, const T* values, const T* pivot,
+                 double* sums, T* scratch);
+
+  // Adds the number of samples in which element i has rank k to counts[k * n + i].
+  // scratch: 4 n kLanes.
+  void (*argsort)(const Noise<T>&, Range, bool descending, const T* x, uint32_t* counts,
+                  T* scratch);
+
+  // Adds to table[(k * n + i) * width + .] the row (scores, 1, scale weights if scale) of every
+  // sample in which element i has rank k. width: jacobian_width(n, scale).
+  // scratch: 4 n kLanes + kLanes width + 2 n n width.
+  void (*argsort_jacobian)(const Noise<T>&, Range, bool descending, bool scale, const T* x,
+                           double* table, T* scratch);
+
+  // With g the sum of grad[k * n + i] over the (k, i) of a sample: adds (g - baseline) * weight to
+  // sums: n scores, then n scale weights if scale. scratch: 4 n kLanes + (scale ? 2 : 1) n.
+  void (*argsort_backward)(const Noise<T>&, Range, bool descending, bool scale, const T* x,
+                           const T* grad, T baseline, double* sums, T* scratch);
+};
+
+// Rows of a table as wide as a vector register, so that adding one is a few instructions.
+inline int64_t jacobian_width(int64_t n, bool scale) {
+  return ((scale ? 2 * n + 1 : n + 1) + 7) / 8 * 8;
+}
+
+// The tables of the widest instruction set that this machine has, or of the one that the
+// environment variable TORCHSMOOTH_CPU names (baseline, avx2, avx512).
+template <class T>
+const Kernels<T>& kernels();
+const char* instruction_set();
+
+#define TORCHSMOOTH_DECLARE_ISA(isa) \
+  namespace isa {                    \
+  extern const Kernels<float> f32;   \
+  extern const Kernels<double> f64;  \
+  }
+TORCHSMOOTH_DECLARE_ISA(baseline)
+#if defined(__x86_64__) && defined(__GNUC__)
+#define TORCHSMOOTH_X86_ISAS 1
+TORCHSMOOTH_DECLARE_ISA(avx2)
+TORCHSMOOTH_DECLARE_ISA(avx512)
+#endif
+
+}  // namespace torchsmooth

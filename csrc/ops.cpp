@@ -1,0 +1,50 @@
+// Every schema, in one table.
+//
+// Rows: the samples of all batch elements in one list; row r is sample r % num_samples of element
+// r / num_samples. Ops that can be called in chunks take a range [start, stop) of rows.
+//
+// The arguments that say what the noise is have the same names everywhere:
+//   seed         int64, one element     directions  int32 [>= n, 32] (sobol) or empty
+//   law          a name of core/distributions.h     sampler  a name of core/samplers.h
+//   scale        [1 or B, 1 or n]       pair_weight  see core/noise.h
+// Real tensors are float32 or float64, all of one type, and contiguous.
+
+#include "stable.h"
+
+STABLE_TORCH_LIBRARY(torchsmooth, m) {
+  // The uniform numbers as words: int64 [stop - start, n] of values in [0, 2^32).
+  m.def(
+      "words(Tensor seed, Tensor directions, str sampler, bool antithetic, SymInt num_samples, "
+      "SymInt n, SymInt start, SymInt stop) -> Tensor");
+
+  // Perturbed rows [stop - start, n] of x [B, n]. scale [1 or B, n, n] is a scale matrix.
+  m.def(
+      "perturb(Tensor x, Tensor scale, Tensor seed, Tensor directions, str law, str sampler, bool "
+      "antithetic, SymInt num_samples, SymInt start, SymInt stop) -> Tensor");
+
+  // Sums over the rows of each element of (values [R, M] - pivot [B, M]) * weight: with the scores
+  // [E, M + 1, n], and with the weights of the moment ("none", "diagonal", "outer") [E, M + 1, 0,
+  // n or n^2]. Entry M is the sum of the weights alone; E counts the elements that the rows touch.
+  m.def(
+      "reduce(Tensor values, Tensor pivot, Tensor seed, Tensor directions, str law, str sampler, "
+      "bool antithetic, SymInt num_samples, SymInt n, float pair_weight, str moment, SymInt start, "
+      "SymInt stop) -> (Tensor, Tensor)");
+
+  // Smoothed permutation matrices [B, n, n] of x [B, n] and, for jacobian = "x" or "x_and_scale",
+  // their derivatives [B, n, n, n] in x and in each element's scale (else empty). baseline:
+  // "none", "fx", "mean".
+  m.def(
+      "argsort(Tensor x, Tensor scale, Tensor seed, Tensor directions, str law, str sampler, bool "
+      "antithetic, SymInt num_samples, bool descending, str baseline, float factor, float "
+      "pair_weight, str jacobian) -> (Tensor, Tensor, Tensor)");
+
+  // Gradients [B, n] in x and [B, n] (or [B, 0]) in each element's scale, from that in the
+  // permutation matrices [B, n, n]; baseline [B] is subtracted from each sample's contribution.
+  m.def(
+      "argsort_backward(Tensor grad, Tensor baseline, Tensor x, Tensor scale, Tensor seed, Tensor "
+      "directions, str law, str sampler, bool antithetic, SymInt num_samples, bool descending, "
+      "float factor, float pair_weight, bool scale_gradient) -> (Tensor, Tensor)");
+
+  // One function ("icdf", "cdf", "log_prob", "score") of a standard law, elementwise.
+  m.def("evaluate_law(Tensor x, str law, str function) -> Tensor");
+}

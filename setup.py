@@ -1,0 +1,93 @@
+"""Builds the two libraries of torchsmooth on the stable ABI of LibTorch.
+
+`_C` holds the schemas and the CPU kernels. `_C_cuda` holds the CUDA kernels; it is built where nvcc
+is found and torch is a CUDA build, with or without a GPU in the machine. Environment variables:
+
+TORCHSMOOTH_CUDA      0: do not build `_C_cuda`; 1: build it or fail.
+TORCH_CUDA_ARCH_LIST  the architectures of `_C_cuda` (default "8.0;9.0+PTX").
+MAX_JOBS              compilers that run at the same time.
+"""
+
+import os
+from pathlib import Path
+
+import torch
+from setuptools import setup
+from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
+
+
+ROOT = Path(__file__).parent
+# Torch 2.10: one byte each for major and minor, see torch/headeronly/version.h.
+ABI = "-DTORCH_TARGET_VERSION=0x020a000000000000"
+CXX = [
+    ABI,
+    "-std=c++20",
+    "-O3",
+    "-g0",
+    "-fvisibility=hidden",
+    # Errors show paths of the repository, not of the machine that built it.
+    f"-ffile-prefix-map={ROOT.resolve()}/=",
+    # What lets loops with square roots and selections vectorise. No reassociation, no contraction:
+    # the kernels say themselves where a multiply-add is fused.
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",
+]
+NVCC = [
+    ABI,
+    "-DUSE_CUDA",
+    "-std=c++20",
+    "-O3",
+    "-fmad=false",
+    "-cudart=static",
+    "-Xfatbin=-compress-all",
+]
+
+
+def sources(pattern: str) -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
+
+
+def wants_cuda() -> bool:
+    choice = os.environ.get("TORCHSMOOTH_CUDA", "")
+    if choice not in ("", "0", "1"):
+        raise SystemExit(f"TORCHSMOOTH_CUDA must be 0 or 1, got {choice!r}")
+    able = torch.version.cuda is not None and CUDA_HOME is not None
+    if choice == "1" and not able:
+        raise SystemExit(
+            "TORCHSMOOTH_CUDA=1 needs a CUDA build of torch and nvcc, found "
+            f"torch.version.cuda={torch.version.cuda} and CUDA_HOME={CUDA_HOME}"
+        )
+    return able and choice != "0"
+
+
+def extensions() -> list:
+    headers = sources("csrc/**/*.h")
+    modules = [
+        CppExtension(
+            "torchsmooth._C",
+            ["csrc/ops.cpp", *sources("csrc/cpu/**/*.cpp")],
+            depends=headers,
+            extra_compile_args={"cxx": CXX},
+            py_limited_api=True,
+        )
+    ]
+    if wants_cuda():
+        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
+        modules.append(
+            CUDAExtension(
+                "torchsmooth._C_cuda",
+                sources("csrc/cuda/*.cu"),
+                depends=headers,
+                extra_compile_args={"cxx": CXX, "nvcc": NVCC},
+                py_limited_api=True,
+            )
+        )
+    return modules
+
+
+setup(
+    ext_modules=extensions(),
+    cmdclass={"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+)
