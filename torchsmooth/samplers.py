@@ -1,0 +1,366 @@
+"""Where the uniform numbers of the noise come from.
+
+A sampler names one of the point sets of `csrc/core/samplers.h`. The points themselves are computed
+inside the ops, as a pure function of seed, batch element, sample and dimension; every batch element
+has points of its own. A new sampler is a class here and a struct there.
+"""
+
+import abc
+import dataclasses
+import math
+import numbers
+import warnings
+from collections.abc import Sequence
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+# Sample and cell numbers are 32-bit words in the kernels, with two bits to spare.
+_MAX_SAMPLES = 2**30
+_DIRECTION_BITS = 32
+_WORDS = 2**32
+
+
+class AbstractSampler(abc.ABC):
+    """A rule for the uniform numbers of a batch element's samples.
+
+    Samplers are immutable, hold no state and compare by value: what is random in them comes from
+    the seed.
+
+    **Subclassing.** Subclasses are final and implement `name`, `independent`, `_validate_points`
+    and `directions`.
+    """
+
+    independent: ClassVar[bool]
+    """Whether the samples are independent of each other: only then is leaving one out exact."""
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """What the ops call the sampler."""
+
+    @abc.abstractmethod
+    def directions(self, n: int, device: torch.device) -> Tensor:  # [n or 0, 32], int32
+        """The table of direction numbers that the ops take; empty for all samplers but Sobol."""
+
+    @abc.abstractmethod
+    def _validate_points(self, points: int, n: int, mirrored: int) -> None:
+        """Checks the number of points; `mirrored` samples are made of each."""
+
+    def validate(self, num_samples: int, n: int, antithetic: bool = False) -> None:
+        """Raises a `ValueError` or `TypeError` unless the sampler can make that many samples.
+
+        **Arguments:**
+
+        - `num_samples`: samples per batch element; even if `antithetic`.
+        - `n`: the number of dimensions of the event.
+        - `antithetic`: whether samples come in mirror images.
+        """
+        if isinstance(num_samples, bool) or not isinstance(num_samples, numbers.Integral):
+            raise TypeError(
+                f"`num_samples` must be an integer, but is {num_samples!r}; pass for example 1024."
+            )
+        if num_samples <= 0:
+            raise ValueError(
+                f"`num_samples` must be positive, but is {num_samples}; pass for example 1024."
+            )
+        if num_samples > _MAX_SAMPLES:
+            raise ValueError(
+                f"`num_samples` must be at most 2**30, but is {num_samples}; average the results "
+                "of several seeds instead."
+            )
+        if antithetic and num_samples % 2 != 0:
+            raise ValueError(
+                f"`num_samples` must be even with `antithetic=True`, because samples come in "
+                f"pairs, but is {num_samples}; pass {num_samples + 1}."
+            )
+        mirrored = 2 if antithetic else 1
+        self._validate_points(num_samples // mirrored, n, mirrored)
+
+    def uniforms(
+        self,
+        num_samples: int,
+        n: int,
+        *,
+        batch_shape: Sequence[int] = (),
+        antithetic: bool = False,
+        seed: int | Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> Tensor:  # [*batch_shape, num_samples, n]
+        """The uniform numbers themselves, strictly between 0 and 1.
+
+        They are (w + 1/2) / 2^32 for the 32-bit words w that smoothing draws for the same seed:
+        exactly so in float64, rounded but kept off 0 and 1 in the other types.
+
+        **Arguments:**
+
+        - `num_samples`, `n`, `antithetic`: as for `validate`. Antithetic samples 2i and 2i + 1 are
+            mirror images, u and 1 - u.
+        - `batch_shape`: every element has points of its own.
+        - `seed`: an int, an int64 tensor with one element, or None for one from torch's generator.
+
+        **Example:**
+
+            >>> import torchsmooth as ts
+            >>> u = ts.LatinHypercube().uniforms(4, 1, seed=0)
+            >>> (4 * u).floor().flatten().sort().values  # one in every quarter
+            tensor([0., 1., 2., 3.])
+        """
+        if not dtype.is_floating_point:
+            raise TypeError(f"`dtype` must be a floating-point type, but is {dtype}.")
+        self.validate(num_samples, n, antithetic)
+        target = torch.empty(0, device=device).device
+        rows = math.prod(batch_shape) * num_samples
+        words = torch.ops.torchsmooth.words(
+            seed_tensor(seed, target),
+            self.directions(n, target),
+            self.name,
+            antithetic,
+            num_samples,
+            n,
+            0,
+            rows,
+        )
+        compute = torch.float64 if dtype == torch.float64 else torch.float32
+        u = ((words.to(compute) + 0.5) * (1 / _WORDS)).to(dtype)
+        info = torch.finfo(dtype)
+        lowest = max(0.5 / _WORDS, info.tiny * info.eps)  # float16 has no 2^-33
+        return u.clamp(lowest, 1 - info.eps / 2).reshape(*batch_shape, num_samples, n)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class MonteCarlo(AbstractSampler):
+    """Independent samples, by the counter-based generator Philox4x32-10.
+
+    Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The variance
+    of an average falls as 1/s.
+    """
+
+    independent = True
+
+    @property
+    def name(self) -> str:
+        return "mc"
+
+    def directions(self, n: int, device: torch.device) -> Tensor:
+        return _no_directions(device)
+
+    def _validate_points(self, points: int, n: int, mirrored: int) -> None:
+        pass
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class LatinHypercube(AbstractSampler):
+    """Latin hypercube samples: in every dimension, one sample in each of s equal intervals.
+
+    McKay, Beckman, Conover, "A comparison of three methods for selecting values of input variables
+    in the analysis of output from a computer code", Technometrics 21, 1979. Any number of samples.
+    Which sample has which interval is random in every dimension; what is additive in the dimensions
+    has almost no variance.
+
+    **Arguments:** `randomized`: whether samples lie anywhere in their intervals, which keeps
+    averages unbiased ("rqmc_latin"), or at the centres ("qmc_latin").
+    """
+
+    randomized: bool = True
+
+    independent = False
+
+    @property
+    def name(self) -> str:
+        return "rqmc_latin" if self.randomized else "qmc_latin"
+
+    def directions(self, n: int, device: torch.device) -> Tensor:
+        return _no_directions(device)
+
+    def _validate_points(self, points: int, n: int, mirrored: int) -> None:
+        pass
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Cartesian(AbstractSampler):
+    """A regular grid: one sample in each of s = k^n equal cells.
+
+    Only some numbers of samples have such a grid, and hardly any where n is large: then use
+    `Sobol` or `LatinHypercube`.
+
+    **Arguments:** `randomized`: whether samples lie anywhere in their cells, which keeps averages
+    unbiased ("rqmc_cartesian"), or at the centres ("qmc_cartesian").
+    """
+
+    randomized: bool = True
+
+    independent = False
+
+    @property
+    def name(self) -> str:
+        return "rqmc_cartesian" if self.randomized else "qmc_cartesian"
+
+    def directions(self, n: int, device: torch.device) -> Tensor:
+        return _no_directions(device)
+
+    def _validate_points(self, points: int, n: int, mirrored: int) -> None:
+        if n == 0:
+            return
+        side = _floor_root(points, n)
+        if side**n == points:
+            return
+        below, above = mirrored * side**n, mirrored * (side + 1) ** n
+        nearest = f"{below} or {above}" if above <= _MAX_SAMPLES else f"{below}"
+        law = "2 k**n (k**n points and their mirror images)" if mirrored == 2 else "k**n"
+        raise ValueError(
+            f"`num_samples` must be {law} for the cartesian samplers, with n = {n} dimensions here "
+            f"and an integer k, but is {mirrored * points}; the nearest valid: {nearest}; or use "
+            "the sampler 'sobol' or 'rqmc_latin'."
+        )
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Sobol(AbstractSampler):
+    """Sobol points with nested uniform (Owen) scrambling: the default.
+
+    Every sample is uniform, so that averages are unbiased, and the samples together fill the cube
+    evenly, in each dimension and in pairs of them. The direction numbers are those of
+    `torch.quasirandom.SobolEngine` (Joe and Kuo, 2008), for up to 21201 dimensions. The numbers of
+    samples that balance are the powers of 2; others work, with a warning. Owen, "Randomly permuted
+    (t, m, s)-nets and (t, s)-sequences", 1995.
+    """
+
+    independent = False
+
+    @property
+    def name(self) -> str:
+        return "sobol"
+
+    def directions(self, n: int, device: torch.device) -> Tensor:
+        # Rounded up, so that few tables serve all n.
+        capacity = min(max(16, 1 << (n - 1).bit_length()), _MAX_SOBOL_DIMENSIONS)
+        return _sobol_table(capacity, torch.device(device))[:n]
+
+    def _validate_points(self, points: int, n: int, mirrored: int) -> None:
+        if n > _MAX_SOBOL_DIMENSIONS:
+            raise ValueError(
+                f"The sampler 'sobol' has at most {_MAX_SOBOL_DIMENSIONS} dimensions, but the event "
+                f"has {n}; use the sampler 'rqmc_latin' or 'mc'."
+            )
+        if points & (points - 1) != 0 and not torch.compiler.is_compiling():
+            _warn_unbalanced(points, mirrored)
+
+
+_MAX_SOBOL_DIMENSIONS = torch.quasirandom.SobolEngine.MAXDIM
+
+_warned_unbalanced = False
+
+
+def _warn_unbalanced(points: int, mirrored: int) -> None:
+    global _warned_unbalanced
+    if _warned_unbalanced:
+        return
+    _warned_unbalanced = True
+    power = 1 << (points.bit_length() - 1)
+    pairs = " pairs" if mirrored == 2 else ""
+    warnings.warn(
+        f"Sobol points balance for powers of 2 only, but there are {points}{pairs}: results are "
+        f"right but less accurate; pass num_samples={mirrored * power} or {2 * mirrored * power}.",
+        UserWarning,
+        stacklevel=4,  # the caller of `validate`
+    )
+
+
+_sobol_tables: dict[tuple[int, torch.device], Tensor] = {}
+
+
+@torch.compiler.assume_constant_result
+def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 32], int32
+    """Direction numbers with their bits reversed, of which the scrambling hash needs no other order.
+
+    Row j, column b is what bit b of a sample's index contributes to dimension j.
+    """
+    table = _sobol_tables.get((capacity, device))
+    if table is None:
+        # Not an inference tensor, even if the first call is one of inference.
+        with torch.inference_mode(False), torch.no_grad():
+            engine = torch.quasirandom.SobolEngine(capacity)
+            state = engine.sobolstate  # [capacity, 30], 30-bit numbers
+            reversed_bits = torch.zeros_like(state)
+            for bit in range(engine.MAXBIT):
+                reversed_bits |= ((state >> bit) & 1) << (_DIRECTION_BITS - 1 - bit - 2)
+            table = torch.nn.functional.pad(reversed_bits, (0, _DIRECTION_BITS - engine.MAXBIT))
+            table = table.to(torch.int32).to(device)
+        if type(table) is Tensor:  # a fake one would outlive its mode
+            _sobol_tables[capacity, device] = table
+    return table
+
+
+def _no_directions(device: torch.device) -> Tensor:
+    return torch.empty((0, _DIRECTION_BITS), dtype=torch.int32, device=device)
+
+
+def _floor_root(x: int, n: int) -> int:
+    """The largest integer k with k^n <= x, for x >= 1."""
+    k = round(x ** (1 / n))
+    while k**n > x:
+        k -= 1
+    while (k + 1) ** n <= x:
+        k += 1
+    return k
+
+
+SAMPLERS: dict[str, AbstractSampler] = {
+    sampler.name: sampler
+    for sampler in (
+        MonteCarlo(),
+        LatinHypercube(randomized=False),
+        LatinHypercube(randomized=True),
+        Cartesian(randomized=False),
+        Cartesian(randomized=True),
+        Sobol(),
+    )
+}
+"""The samplers by the names that stand for them in `sampler=`."""
+
+
+def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
+    """The sampler of that name, or the sampler itself."""
+    if isinstance(sampler, AbstractSampler):
+        return sampler
+    names = ", ".join(repr(name) for name in SAMPLERS)
+    if not isinstance(sampler, str):
+        raise TypeError(
+            f"`sampler` must be one of {names} or a sampler such as `Sobol()`, but is {sampler!r}."
+        )
+    if sampler not in SAMPLERS:
+        raise ValueError(f"`sampler` must be one of {names}, but is {sampler!r}.")
+    return SAMPLERS[sampler]
+
+
+def seed_tensor(seed: int | Tensor | None, device: torch.device | str) -> Tensor:  # [], int64
+    """The seed as a tensor, which is how it travels: a CUDA graph can replay with another.
+
+    None draws one from torch's generator of the device, so that `torch.manual_seed` reproduces.
+    """
+    if seed is None:
+        return torch.randint(2**63 - 1, (), dtype=torch.int64, device=device)
+    if isinstance(seed, Tensor):
+        if seed.dtype != torch.int64 or seed.numel() != 1:
+            raise TypeError(
+                f"`seed` must be an int, None, or an int64 tensor with one element, but is a "
+                f"{seed.dtype} tensor of shape {tuple(seed.shape)}."
+            )
+        return seed.reshape(()).to(device)
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+        raise TypeError(
+            f"`seed` must be an int, None, or an int64 tensor with one element, but is {seed!r}."
+        )
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(
+            f"`seed` must fit into 64 signed bits, but is {seed}; take it modulo 2**63."
+        )
+    # full writes the number by a kernel; torch.tensor would copy it from the host.
+    return torch.full((), int(seed), dtype=torch.int64, device=device)
