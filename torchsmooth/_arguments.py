@@ -1,0 +1,102 @@
+"""Checks of arguments, and their canonical shapes: batch and event flattened to rows [B, n]."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .distributions import AbstractDistribution
+
+
+def check_floating(x: object, name: str) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
+    if not x.is_floating_point():
+        raise TypeError(
+            f"{name} must be a floating-point tensor, got {x.dtype}; convert it with {name}.float()"
+        )
+    return x
+
+
+def check_distribution(distribution: object) -> AbstractDistribution:
+    if not isinstance(distribution, AbstractDistribution):
+        raise TypeError(
+            "distribution must be a distribution of torchsmooth, such as ts.Logistic(scale=0.3), "
+            f"got {type(distribution).__name__}; wrap a law of torch.distributions as "
+            "ts.FromTorch(law)"
+        )
+    return distribution
+
+
+def check_positive_int(value: object, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if value <= 0:
+        raise ValueError(f"{name} must be positive, got {value}")
+    return value
+
+
+def check_dim(dim: object, x: Tensor) -> int:
+    """The dimension as a non-negative index."""
+    if isinstance(dim, bool) or not isinstance(dim, int):
+        raise TypeError(f"dim must be an int, got {type(dim).__name__}")
+    if x.ndim == 0:
+        raise ValueError("x must have at least one dimension, got a scalar; use x.reshape(1)")
+    if not -x.ndim <= dim < x.ndim:
+        raise ValueError(f"dim must be in [{-x.ndim}, {x.ndim - 1}] for x of {x.ndim} dimensions, got {dim}")
+    return dim % x.ndim
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Half types are computed in float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def scale_rows(
+    distribution: AbstractDistribution,
+    batch: Sequence[int],
+    event: Sequence[int],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    """The scale as the ops take it: [1 or B, 1 or n], or a scale matrix [1 or B, n, n]."""
+    n, elements = math.prod(event), math.prod(batch)
+    if distribution.scale_matrix is not None:
+        matrix = _like(distribution.scale_matrix, "scale_matrix", dtype, device)
+        if tuple(matrix.shape[-2:]) != (n, n):
+            raise ValueError(
+                f"scale_matrix must have shape [..., {n}, {n}] for an event of {n} elements, got "
+                f"{list(matrix.shape)}"
+            )
+        if matrix.ndim == 2:
+            return matrix.reshape(1, n, n).contiguous()
+        matrix = _expand(matrix, (*batch, n, n), "scale_matrix", "batch x [n, n]")
+        return matrix.reshape(elements, n, n).contiguous()
+    if not isinstance(distribution.scale, Tensor):
+        return torch.full((1, 1), distribution.scale, dtype=dtype, device=device)
+    scale = _like(distribution.scale, "scale", dtype, device)
+    if scale.numel() == 1:
+        return scale.reshape(1, 1)
+    if scale.ndim <= len(event):
+        return _expand(scale, tuple(event), "scale", "the event").reshape(1, n).contiguous()
+    scale = _expand(scale, (*batch, *event), "scale", "batch x event")
+    return scale.reshape(elements, n).contiguous()
+
+
+def _like(t: Tensor, name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    if t.device != device and t.ndim > 0:
+        raise ValueError(
+            f"{name} must be on the device of x, {device}, got {t.device}; move it with "
+            f"{name}.to(x.device)"
+        )
+    return t.to(device=device, dtype=dtype)
+
+
+def _expand(t: Tensor, shape: tuple[int, ...], name: str, what: str) -> Tensor:
+    try:
+        return t.expand(shape)
+    except RuntimeError:
+        raise ValueError(
+            f"{name} must broadcast against {what}, {list(shape)}, got shape {list(t.shape)}"
+        ) from None

@@ -1,0 +1,54 @@
+"""What a sample's value is compared with, and how the products are averaged."""
+
+from typing import NamedTuple
+
+from .samplers import AbstractSampler
+
+
+COVARIATES = ("none", "fx", "loo")
+
+
+class Estimator(NamedTuple):
+    """The gradient is `factor * sum_i (f_i - baseline) * weight_i`.
+
+    `baseline` is "none" (0), "fx" (the unperturbed value) or "mean" (that of all samples). With h
+    the score of a sample and h' that of its mirror image, its weight is `h + pair_weight * (h + h')`.
+    """
+
+    baseline: str
+    factor: float
+    pair_weight: float
+
+
+def estimator(
+    covariate: str, sampler: AbstractSampler, antithetic: bool, num_samples: int
+) -> Estimator:
+    """The estimator of a covariate.
+
+    Leaving a sample out of the mean that it is compared with is the same as comparing it with the
+    mean of all and dividing by s - 1 instead of s. For antithetic pairs the pair is left out, which
+    comes to a `pair_weight` of 1 / (s - 2). Both hold for independent samples. Where samplers
+    stratify, the scores sum to about 0 by themselves, and the factor would be wrong by s / (s - 1):
+    there the mean is subtracted as it is.
+    """
+    if covariate not in COVARIATES:
+        raise ValueError(
+            f"covariate must be one of {', '.join(map(repr, COVARIATES))}, got {covariate!r}"
+        )
+    if covariate != "loo":
+        return Estimator(covariate, 1 / num_samples, 0.0)
+    if num_samples < 2:
+        raise ValueError(
+            "num_samples must be at least 2 for covariate='loo', which compares a sample with the "
+            f"others, got {num_samples}; use covariate='fx' or 'none' for a single sample"
+        )
+    if antithetic and num_samples < 4:
+        raise ValueError(
+            "num_samples must be at least 4 for covariate='loo' with antithetic=True, which "
+            f"compares a pair with the other pairs, got {num_samples}"
+        )
+    if not sampler.independent:
+        return Estimator("mean", 1 / num_samples, 0.0)
+    if antithetic:
+        return Estimator("mean", 1 / num_samples, 1 / (num_samples - 2))
+    return Estimator("mean", 1 / (num_samples - 1), 0.0)

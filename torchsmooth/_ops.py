@@ -1,0 +1,260 @@
+"""The compiled ops: loading, fake kernels, fallbacks, and an autograd function for each.
+
+`_C` registers the schemas and the CPU kernels, `_C_cuda` the CUDA kernels. On a device that has no
+kernel the plain PyTorch twin of the op runs instead.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from . import _reference, hard
+
+
+# Up to here the CPU accumulates the Jacobian while it sorts: n additions of a vector register per
+# sample cost less than drawing the samples again.
+ONE_PASS_LIMIT = 7
+
+
+def _load() -> None:
+    folder = Path(__file__).parent
+    library = folder / "_C.so"
+    if not library.exists():
+        raise ImportError(
+            f"torchsmooth is not built: {library} is missing. Build it with 'pip install .', or, to "
+            "work on the sources in place, with 'python setup.py build_ext --inplace'"
+        )
+    torch.ops.load_library(str(library))
+    cuda = folder / "_C_cuda.so"
+    if torch.version.cuda is not None and cuda.exists():
+        torch.ops.load_library(str(cuda))
+
+
+_load()
+_ops = torch.ops.torchsmooth
+
+
+def _touched(start: int, stop: int, num_samples: int) -> int:
+    """How many batch elements the rows [start, stop) belong to."""
+    return (stop - 1) // num_samples - start // num_samples + 1 if stop > start else 0
+
+
+@torch.library.register_fake("torchsmooth::words")
+def _(seed, directions, sampler, antithetic, num_samples, n, start, stop):
+    return seed.new_empty((stop - start, n))
+
+
+@torch.library.register_fake("torchsmooth::perturb")
+def _(x, scale, seed, directions, law, sampler, antithetic, num_samples, start, stop):
+    return x.new_empty((stop - start, x.shape[1]))
+
+
+@torch.library.register_fake("torchsmooth::reduce")
+def _(
+    values,
+    pivot,
+    seed,
+    directions,
+    law,
+    sampler,
+    antithetic,
+    num_samples,
+    n,
+    pair_weight,
+    moment,
+    start,
+    stop,
+):
+    rows = (_touched(start, stop, num_samples), values.shape[1] + 1)
+    moments = {"none": 0, "diagonal": n, "outer": n * n}[moment]
+    return values.new_empty((*rows, n)), values.new_empty((*rows, moments))
+
+
+@torch.library.register_fake("torchsmooth::argsort")
+def _(
+    x,
+    scale,
+    seed,
+    directions,
+    law,
+    sampler,
+    antithetic,
+    num_samples,
+    descending,
+    baseline,
+    factor,
+    pair_weight,
+    jacobian,
+):
+    elements, n = x.shape
+    absent, full = (0,), (elements, n, n, n)
+    return (
+        x.new_empty((elements, n, n)),
+        x.new_empty(absent if jacobian == "none" else full),
+        x.new_empty(full if jacobian == "x_and_scale" else absent),
+    )
+
+
+@torch.library.register_fake("torchsmooth::argsort_backward")
+def _(
+    grad,
+    baseline,
+    x,
+    scale,
+    seed,
+    directions,
+    law,
+    sampler,
+    antithetic,
+    num_samples,
+    descending,
+    factor,
+    pair_weight,
+    scale_gradient,
+):
+    elements, n = x.shape
+    return x.new_empty((elements, n)), x.new_empty((elements, n if scale_gradient else 0))
+
+
+@torch.library.register_fake("torchsmooth::evaluate_law")
+def _(x, law, function):
+    return torch.empty_like(x)
+
+
+def _refuse_gradient(name: str):
+    def backward(ctx, *grads):
+        raise RuntimeError(
+            f"torch.ops.torchsmooth.{name} is a building block without a gradient: call the "
+            "functions of torchsmooth instead"
+        )
+
+    return backward
+
+
+for _name in ("words", "perturb", "reduce", "argsort", "argsort_backward", "evaluate_law"):
+    torch.library.impl(f"torchsmooth::{_name}", "CompositeExplicitAutograd")(
+        getattr(_reference, _name)
+    )
+    torch.library.register_autograd(f"torchsmooth::{_name}", _refuse_gradient(_name))
+
+
+class _ArgSort(torch.autograd.Function):
+    """Smoothed permutation matrices of rows, with gradients in `x` and `scale`."""
+
+    @staticmethod
+    def forward(
+        x: Tensor,  # [B, n]
+        scale: Tensor,  # [1 or B, 1 or n]
+        seed: Tensor,
+        directions: Tensor,
+        law: str,
+        sampler: str,
+        antithetic: bool,
+        num_samples: int,
+        descending: bool,
+        baseline: str,
+        factor: float,
+        pair_weight: float,
+        jacobian: str,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return _ops.argsort(
+            x,
+            scale,
+            seed,
+            directions,
+            law,
+            sampler,
+            antithetic,
+            num_samples,
+            descending,
+            baseline,
+            factor,
+            pair_weight,
+            jacobian,
+        )
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, scale, seed, directions, *ctx.options = inputs
+        matrix, *jacobians = output
+        ctx.mark_non_differentiable(*jacobians)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, scale, seed, directions, matrix, *jacobians)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad, *_):
+        none = (None,) * (2 + len(ctx.options))
+        if grad is None:
+            return None, None, *none
+        x, scale, seed, directions, matrix, jacobian_x, jacobian_scale = ctx.saved_tensors
+        *noise, num_samples, descending, baseline, factor, pair_weight, jacobian = ctx.options
+        grad = grad.contiguous()
+        needs_scale = ctx.needs_input_grad[1]
+        grad_scale = None
+        if jacobian != "none":
+            grad_x = torch.einsum("bki,bkij->bj", grad, jacobian_x)
+            if needs_scale:
+                grad_scale = torch.einsum("bki,bkij->bj", grad, jacobian_scale)
+        else:
+            if baseline == "none":
+                center = grad.new_zeros(grad.shape[0])
+            else:
+                base = matrix if baseline == "mean" else hard.argsort(x, descending=descending)
+                center = (grad * base).sum((-2, -1))
+            grad_x, grad_scale = _ops.argsort_backward(
+                grad,
+                center,
+                x,
+                scale,
+                seed,
+                directions,
+                *noise,
+                num_samples,
+                descending,
+                factor,
+                pair_weight,
+                needs_scale,
+            )
+        if needs_scale:
+            grad_scale = grad_scale.sum_to_size(scale.shape)
+        return grad_x, grad_scale if needs_scale else None, *none
+
+
+def argsort(
+    x: Tensor,  # [B, n]
+    scale: Tensor,  # [1 or B, 1 or n]
+    seed: Tensor,
+    directions: Tensor,
+    law: str,
+    sampler: str,
+    antithetic: bool,
+    num_samples: int,
+    descending: bool,
+    baseline: str,
+    factor: float,
+    pair_weight: float,
+) -> Tensor:  # [B, n, n]
+    """The op `argsort` with its gradient."""
+    wanted = torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad)
+    if wanted and x.device.type == "cpu" and x.shape[1] <= ONE_PASS_LIMIT:
+        jacobian = "x_and_scale" if scale.requires_grad else "x"
+    else:
+        jacobian = "none"
+    return _ArgSort.apply(
+        x,
+        scale,
+        seed,
+        directions,
+        law,
+        sampler,
+        antithetic,
+        num_samples,
+        descending,
+        baseline,
+        factor,
+        pair_weight,
+        jacobian,
+    )[0]
