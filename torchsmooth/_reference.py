@@ -17,6 +17,7 @@ from torch import Tensor
 from .distributions import LAWS, AbstractDistribution
 from .samplers import _floor_root
 
+
 _MASK = 0xFFFFFFFF
 _CENTRE = 0x80000000
 

@@ -13,13 +13,13 @@ import abc
 import copy
 import math
 import numbers
-from collections.abc import Iterator
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, TransformedDistribution, constraints
 from torch.distributions.transforms import Transform
+
 
 _WORDS = 2**32
 _HALF = (torch.float16, torch.bfloat16)
@@ -44,29 +44,29 @@ def _describe(tensor: Tensor) -> str:
 
 
 def _check_scale(scale: object) -> float | Tensor:
-    expected = "`scale` must be a number or a floating-point tensor, finite and positive"
+    expected = "scale must be a number or a floating-point tensor, finite and positive"
     if isinstance(scale, Tensor):
         if not scale.dtype.is_floating_point:
-            raise TypeError(f"{expected}, but is {_describe(scale)}; convert it with `.float()`.")
+            raise TypeError(f"{expected}, got {_describe(scale)}; convert it with .float().")
         if values_are_readable(scale):
             values = scale.detach()
             if not bool(((values > 0) & (values < math.inf)).all()):
                 raise ValueError(
-                    f"{expected}, but is {_describe(scale)} that holds other values; parametrise "
-                    "it so that it stays positive, for example as `log_scale.exp()`."
+                    f"{expected}, got {_describe(scale)} that holds other values; parametrise "
+                    "it so that it stays positive, for example as log_scale.exp()."
                 )
         return scale
     if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
-        raise TypeError(f"{expected}, but is {scale!r}; pass a float or a tensor.")
+        raise TypeError(f"{expected}, got {scale!r}; pass a float or a tensor.")
     number = float(scale)
     if not 0 < number < math.inf:
-        raise ValueError(f"{expected}, but is {scale!r}; pass a number such as 0.1.")
+        raise ValueError(f"{expected}, got {scale!r}; pass a number such as 0.1.")
     return number
 
 
 def _is_singular(matrix: Tensor) -> bool:
     # Rows and columns are brought to size 1 first, so that diag(1e-30, 1) counts as invertible;
-    # then a pivot that is no larger than the rounding errors is no pivot.
+    # then a pivot no larger than a few rounding errors is no pivot.
     m = matrix.detach()
     m = m.float() if m.dtype in _HALF else m
     m = m / m.abs().amax(-1, keepdim=True)
@@ -75,28 +75,28 @@ def _is_singular(matrix: Tensor) -> bool:
         return True
     lu, _, info = torch.linalg.lu_factor_ex(m)
     smallest = lu.diagonal(dim1=-2, dim2=-1).abs().amin(-1)
-    return bool(((info != 0) | (smallest <= m.shape[-1] * torch.finfo(matrix.dtype).eps)).any())
+    return bool(((info != 0) | (smallest <= 10 * torch.finfo(matrix.dtype).eps)).any())
 
 
 def _check_scale_matrix(matrix: object) -> Tensor:
-    expected = "`scale_matrix` must be a finite, invertible floating-point tensor [..., n, n]"
+    expected = "scale_matrix must be a finite, invertible floating-point tensor [..., n, n]"
     if not isinstance(matrix, Tensor):
-        raise TypeError(f"{expected}, but is {matrix!r}; pass a tensor, or a number as `scale=`.")
+        raise TypeError(f"{expected}, got {matrix!r}; pass a tensor, or a number as scale=.")
     if not matrix.dtype.is_floating_point:
-        raise TypeError(f"{expected}, but is {_describe(matrix)}; convert it with `.float()`.")
+        raise TypeError(f"{expected}, got {_describe(matrix)}; convert it with .float().")
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(
-            f"{expected}, but is {_describe(matrix)}; for one scale per dimension use `scale=`."
+            f"{expected}, got {_describe(matrix)}; for one scale per dimension use scale=."
         )
     if values_are_readable(matrix) and matrix.numel() > 0:
         if not bool(matrix.detach().isfinite().all()):
             raise ValueError(
-                f"{expected}, but is {_describe(matrix)} with NaN or infinite entries; check where "
+                f"{expected}, got {_describe(matrix)} with NaN or infinite entries; check where "
                 "it was computed."
             )
         if _is_singular(matrix):
             raise ValueError(
-                f"{expected}, but is {_describe(matrix)} that is singular to rounding; noise of a "
+                f"{expected}, got {_describe(matrix)} that is singular to rounding; noise of a "
                 "singular matrix has no density, so add a multiple of the identity."
             )
     return matrix
@@ -163,7 +163,7 @@ class AbstractDistribution(abc.ABC):
     ) -> None:
         if scale is not None and scale_matrix is not None:
             raise ValueError(
-                "`scale` and `scale_matrix` exclude each other, but both were given; multiply the "
+                "scale and scale_matrix exclude each other, but both were given; multiply the "
                 "matrix by the scale instead."
             )
         if scale_matrix is None:
@@ -205,7 +205,7 @@ class AbstractDistribution(abc.ABC):
         and 1, where it is set to 0. Raises a `ValueError` with a `scale_matrix`.
         """
         scale = self._elementwise_scale("icdf")
-        dtype, compute = _types(u, scale)
+        dtype, compute = _types(u, scale, "u")
         noise = self._icdf(u.to(compute))
         if isinstance(scale, Tensor):
             # As in _divide: 0 times an infinite quantile is not part of the scale's gradient.
@@ -272,8 +272,8 @@ class AbstractDistribution(abc.ABC):
     def _elementwise_scale(self, method: str) -> float | Tensor:
         if self.scale is None:
             raise ValueError(
-                f"`{method}` is elementwise, but `scale_matrix` mixes the dimensions of the event; "
-                f"use `scale=`, or `log_prob` and `score`, which act on whole events."
+                f"{method} is elementwise, but scale_matrix mixes the dimensions of the event; "
+                f"use scale=, or log_prob and score, which act on whole events."
             )
         return self.scale
 
@@ -286,20 +286,24 @@ class AbstractDistribution(abc.ABC):
         dtype, compute = _types(x, matrix)
         if x.ndim == 0 or x.shape[-1] != matrix.shape[-1]:
             raise ValueError(
-                f"`x` must have a last dimension of size {matrix.shape[-1]}, as `scale_matrix` has, "
-                f"but is {_describe(x)}; flatten the event into the last dimension."
+                f"x must have a last dimension of size {matrix.shape[-1]}, as scale_matrix has, "
+                f"got {_describe(x)}; flatten the event into the last dimension."
             )
         matrix = matrix.to(compute)
         return _solve(matrix, x.to(compute)), matrix, dtype
 
 
-def _types(x: object, scale: float | Tensor) -> tuple[torch.dtype, torch.dtype]:
+def _types(x: object, scale: float | Tensor, name: str = "x") -> tuple[torch.dtype, torch.dtype]:
     """The type of the result, and the one to compute in."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"The argument must be a tensor, but is {x!r}; use `torch.tensor`.")
-    dtype = torch.result_type(x, scale)
-    if not dtype.is_floating_point:
-        raise TypeError(f"The argument must be real, but is {_describe(x)}; pass its real part.")
+        raise TypeError(f"{name} must be a tensor, got {x!r}; convert it with torch.tensor.")
+    if x.is_complex():
+        raise TypeError(f"{name} must be real, got {_describe(x)}; pass its real part.")
+    # What torch.result_type answers for x * scale; torch.compile cannot trace it.
+    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+    if isinstance(scale, Tensor) and (scale.ndim > 0 or x.ndim == 0):
+        lesser = not x.is_floating_point() or (x.ndim == 0 and scale.ndim > 0)
+        dtype = scale.dtype if lesser else torch.promote_types(dtype, scale.dtype)
     return dtype, torch.float32 if dtype in _HALF else dtype
 
 
@@ -351,12 +355,10 @@ class Gaussian(AbstractTailLaw):
     of Petersen et al., "Generalizing Stochastic Smoothing for Differentiation and Gradient
     Estimation", 2024 (arXiv:2410.08125).
 
-    **Example:**
-
-        >>> import torch
-        >>> import torchsmooth as ts
-        >>> ts.Gaussian(2.0).score(torch.tensor([1.0, -4.0]))
-        tensor([ 0.2500, -1.0000])
+    >>> import torch
+    >>> import torchsmooth as ts
+    >>> ts.Gaussian(2.0).score(torch.tensor([1.0, -4.0]))
+    tensor([ 0.2500, -1.0000])
     """
 
     name = "gaussian"
@@ -384,13 +386,11 @@ class Logistic(AbstractTailLaw):
     Its distribution function is the sigmoid. Heavier tails than the Gaussian, and a bounded score.
     Table 1 of Petersen et al., 2024 (arXiv:2410.08125).
 
-    **Example:**
-
-        >>> import torch
-        >>> import torchsmooth as ts
-        >>> x = torch.tensor([-0.3, 0.0, 0.6])
-        >>> torch.allclose(ts.Logistic(0.3).cdf(x), torch.sigmoid(x / 0.3))
-        True
+    >>> import torch
+    >>> import torchsmooth as ts
+    >>> x = torch.tensor([-0.3, 0.0, 0.6])
+    >>> torch.allclose(ts.Logistic(0.3).cdf(x), torch.sigmoid(x / 0.3))
+    True
     """
 
     name = "logistic"
@@ -421,12 +421,10 @@ class Gumbel(AbstractTailLaw):
     the upper tail falls as exp(-x), the lower one as exp(-exp(-x)). An argmax smoothed by it is the
     softmax, an argsort the Plackett-Luce law. Table 1 of Petersen et al., 2024 (arXiv:2410.08125).
 
-    **Example:**
-
-        >>> import torch
-        >>> import torchsmooth as ts
-        >>> ts.Gumbel().cdf(torch.tensor(0.0))  # 1/e, not 1/2
-        tensor(0.3679)
+    >>> import torch
+    >>> import torchsmooth as ts
+    >>> ts.Gumbel().cdf(torch.tensor(0.0))  # 1/e, not 1/2
+    tensor(0.3679)
     """
 
     name = "gumbel"
@@ -458,12 +456,10 @@ class Cauchy(AbstractTailLaw):
     bounded, or nearly so. The scale is the half width at half maximum. Table 1 of Petersen et al.,
     2024 (arXiv:2410.08125).
 
-    **Example:**
-
-        >>> import torch
-        >>> import torchsmooth as ts
-        >>> ts.Cauchy(0.5).icdf(torch.tensor([0.25, 0.75]))
-        tensor([-0.5000,  0.5000])
+    >>> import torch
+    >>> import torchsmooth as ts
+    >>> ts.Cauchy(0.5).icdf(torch.tensor([0.25, 0.75]))
+    tensor([-0.5000,  0.5000])
     """
 
     name = "cauchy"
@@ -506,12 +502,10 @@ class Laplace(AbstractTailLaw):
     All samples have a score of the same size. The density has a kink at 0, where the score is set
     to 0. Table 1 of Petersen et al., 2024 (arXiv:2410.08125).
 
-    **Example:**
-
-        >>> import torch
-        >>> import torchsmooth as ts
-        >>> ts.Laplace(0.5).score(torch.tensor([-3.0, 0.1]))
-        tensor([-2.,  2.])
+    >>> import torch
+    >>> import torchsmooth as ts
+    >>> ts.Laplace(0.5).score(torch.tensor([-3.0, 0.1]))
+    tensor([-2.,  2.])
     """
 
     name = "laplace"
@@ -540,12 +534,10 @@ class Triangular(AbstractTailLaw):
     integral of score^2 diverges at the edge of the support), so that averages of it have no plain
     confidence bound. Table 1 of Petersen et al., 2024 (arXiv:2410.08125).
 
-    **Example:**
-
-        >>> import torch
-        >>> import torchsmooth as ts
-        >>> ts.Triangular(2.0).log_prob(torch.tensor([0.0, 1.0, 3.0])).exp()
-        tensor([0.5000, 0.2500, 0.0000])
+    >>> import torch
+    >>> import torchsmooth as ts
+    >>> ts.Triangular(2.0).log_prob(torch.tensor([0.0, 1.0, 3.0])).exp()
+    tensor([0.5000, 0.2500, 0.0000])
     """
 
     name = "triangular"
@@ -580,12 +572,10 @@ class WignerSemicircle(AbstractTailLaw):
     (arXiv:2410.08125); the law: Wigner, "Characteristic vectors of bordered matrices with infinite
     dimensions", 1955.
 
-    **Example:**
-
-        >>> import torch
-        >>> import torchsmooth as ts
-        >>> ts.WignerSemicircle(2.0).icdf(torch.tensor([0.0, 0.5, 1.0]))
-        tensor([-2., 0., 2.])
+    >>> import torch
+    >>> import torchsmooth as ts
+    >>> ts.WignerSemicircle(2.0).icdf(torch.tensor([0.0, 0.5, 1.0]))
+    tensor([-2., 0., 2.])
     """
 
     name = "wigner_semicircle"
@@ -675,14 +665,12 @@ class FromTorch(AbstractDistribution):
     `ValueError` if it is discrete or multivariate, has no `icdf` or no `log_prob`, has a density
     with a jump, or has parameters that require grad.
 
-    **Example:**
-
-        >>> import torch
-        >>> import torchsmooth as ts
-        >>> noise = ts.FromTorch(torch.distributions.Normal(0.0, 1.0), scale=0.5)
-        >>> x = torch.tensor([0.1, -2.0])
-        >>> torch.allclose(noise.log_prob(x), ts.Gaussian(0.5).log_prob(x))
-        True
+    >>> import torch
+    >>> import torchsmooth as ts
+    >>> noise = ts.FromTorch(torch.distributions.Normal(0.0, 1.0), scale=0.5)
+    >>> x = torch.tensor([0.1, -2.0])
+    >>> torch.allclose(noise.log_prob(x), ts.Gaussian(0.5).log_prob(x))
+    True
     """
 
     name = None
@@ -743,70 +731,80 @@ def _check_law(law: object) -> Distribution:
     """The law without its own checks of values, which would wait for the device."""
     if not isinstance(law, Distribution):
         raise TypeError(
-            f"`distribution` must be a law of torch.distributions, but is {law!r}; pass for example "
-            "`torch.distributions.Normal(0.0, 1.0)`."
+            f"distribution must be a law of torch.distributions, got {law!r}; pass for example "
+            "torch.distributions.Normal(0.0, 1.0)."
         )
     name = type(law).__name__
     if law.event_shape != ():
         raise ValueError(
-            f"`distribution` must be univariate, but {name} has event_shape "
-            f"{tuple(law.event_shape)}; use a univariate law and mix it by `scale_matrix=`."
+            f"distribution must be univariate, but {name} has event_shape "
+            f"{tuple(law.event_shape)}; use a univariate law and mix it by scale_matrix=."
         )
     if isinstance(law, _JUMPS):
         raise _jump(name)
     if _support_of(law).is_discrete:
         raise ValueError(
-            f"`distribution` must have a continuous density, but {name} is discrete, so that the "
+            f"distribution must have a continuous density, but {name} is discrete, so that the "
             "gradient is undefined; use Triangular or another law with a continuous density."
         )
     if any(tensor.requires_grad for tensor in _tensors(law)):
         raise ValueError(
-            f"The parameters of `distribution` must not require grad, but those of {name} do, and "
-            "no gradient would reach them; pass the scale as `scale=` instead."
+            f"The parameters of distribution must not require grad, but those of {name} do, and "
+            "no gradient would reach them; pass the scale as scale= instead."
         )
     law = _without_validation(law)
-    parameter = next(_tensors(law), torch.empty(0))
+    parameter = next(iter(_tensors(law)), torch.empty(0))
     tail = torch.tensor([2.0**-20, 2.0**-16], dtype=torch.float64, device=parameter.device)
-    u = torch.stack((tail, 1 - tail)).reshape(2, 2, *(1 for _ in law.batch_shape))
+    values = torch.stack((tail, 1 - tail)).reshape(2, 2, *(1 for _ in law.batch_shape))
     for needed in ("icdf", "log_prob"):
         try:
-            u = getattr(law, needed)(u)
+            values = getattr(law, needed)(values)
         except NotImplementedError:
             raise ValueError(
-                f"`distribution` must have `icdf` and `log_prob`, but {name} has no `{needed}`; "
+                f"distribution must have icdf and log_prob, but {name} has no {needed}; "
                 "use a law that has both."
             ) from None
     # Towards an edge without a jump the density falls as a power of the tail's probability; towards
     # a jump it stays, towards a pole it grows.
-    if values_are_readable(u) and values_are_readable(parameter):
-        exponent = (u[:, 1] - u[:, 0]) / math.log(2.0**4)
+    if values_are_readable(values) and values_are_readable(parameter):
+        exponent = (values[:, 1] - values[:, 0]) / math.log(2.0**4)
         if not bool((exponent > 0.01).all()):
             raise _jump(name)
     return law
 
 
 def _support_of(law: Distribution) -> constraints.Constraint:
-    return constraints.real if law.support is None else law.support
+    try:
+        return constraints.real if law.support is None else law.support
+    except NotImplementedError:  # a law that does not say
+        return constraints.real
 
 
 def _jump(name: str) -> ValueError:
     return ValueError(
-        f"`distribution` must have a continuous density, but that of {name} has a jump at an edge "
+        f"distribution must have a continuous density, but that of {name} has a jump at an edge "
         "of its support, so that the gradient is undefined; use Triangular or another law with a "
         "continuous density."
     )
 
 
-def _tensors(holder: object) -> Iterator[Tensor]:
+def _tensors(law: Distribution) -> list[Tensor]:
     """The tensors that a law is made of, those of its transforms and base law included."""
-    if isinstance(holder, Tensor):
-        yield holder
-    elif isinstance(holder, (list, tuple)):
-        for item in holder:
-            yield from _tensors(item)
-    elif isinstance(holder, (Distribution, Transform)):
-        for item in vars(holder).values():
-            yield from _tensors(item)
+    found: list[Tensor] = []
+    pending: list[object] = [law]
+    seen: set[int] = set()  # a transform and its inverse hold each other
+    while pending:
+        item = pending.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            found.append(item)
+        elif isinstance(item, (list, tuple)):
+            pending.extend(item)
+        elif isinstance(item, (Distribution, Transform)):
+            pending.extend(vars(item).values())
+    return found
 
 
 def _without_validation(law: Distribution) -> Distribution:

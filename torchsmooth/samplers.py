@@ -16,6 +16,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+
 # Sample and cell numbers are 32-bit words in the kernels, with two bits to spare.
 _MAX_SAMPLES = 2**30
 _DIRECTION_BITS = 32
@@ -59,21 +60,21 @@ class AbstractSampler(abc.ABC):
         """
         if isinstance(num_samples, bool) or not isinstance(num_samples, numbers.Integral):
             raise TypeError(
-                f"`num_samples` must be an integer, but is {num_samples!r}; pass for example 1024."
+                f"num_samples must be an integer, got {num_samples!r}; pass for example 1024."
             )
         if num_samples <= 0:
             raise ValueError(
-                f"`num_samples` must be positive, but is {num_samples}; pass for example 1024."
+                f"num_samples must be positive, got {num_samples}; pass for example 1024."
             )
         if num_samples > _MAX_SAMPLES:
             raise ValueError(
-                f"`num_samples` must be at most 2**30, but is {num_samples}; average the results "
+                f"num_samples must be at most 2**30, got {num_samples}; average the results "
                 "of several seeds instead."
             )
         if antithetic and num_samples % 2 != 0:
             raise ValueError(
-                f"`num_samples` must be even with `antithetic=True`, because samples come in "
-                f"pairs, but is {num_samples}; pass {num_samples + 1}."
+                f"num_samples must be even with antithetic=True, because samples come in "
+                f"pairs, got {num_samples}; pass {num_samples + 1}."
             )
         mirrored = 2 if antithetic else 1
         self._validate_points(num_samples // mirrored, n, mirrored)
@@ -101,15 +102,15 @@ class AbstractSampler(abc.ABC):
         - `batch_shape`: every element has points of its own.
         - `seed`: an int, an int64 tensor with one element, or None for one from torch's generator.
 
-        **Example:**
-
-            >>> import torchsmooth as ts
-            >>> u = ts.LatinHypercube().uniforms(4, 1, seed=0)
-            >>> (4 * u).floor().flatten().sort().values  # one in every quarter
-            tensor([0., 1., 2., 3.])
+        >>> import torchsmooth as ts
+        >>> u = ts.LatinHypercube().uniforms(4, 1, seed=0)
+        >>> (4 * u).floor().flatten().sort().values  # one in every quarter
+        tensor([0., 1., 2., 3.])
         """
         if not dtype.is_floating_point:
-            raise TypeError(f"`dtype` must be a floating-point type, but is {dtype}.")
+            raise TypeError(
+                f"dtype must be a floating-point type, got {dtype}; pass for example torch.float32."
+            )
         self.validate(num_samples, n, antithetic)
         target = torch.empty(0, device=device).device
         rows = math.prod(batch_shape) * num_samples
@@ -214,8 +215,8 @@ class Cartesian(AbstractSampler):
         nearest = f"{below} or {above}" if above <= _MAX_SAMPLES else f"{below}"
         law = "2 k**n (k**n points and their mirror images)" if mirrored == 2 else "k**n"
         raise ValueError(
-            f"`num_samples` must be {law} for the cartesian samplers, with n = {n} dimensions here "
-            f"and an integer k, but is {mirrored * points}; the nearest valid: {nearest}; or use "
+            f"num_samples must be {law} for the cartesian samplers, with n = {n} dimensions here "
+            f"and an integer k, got {mirrored * points}; the nearest valid: {nearest}; or use "
             "the sampler 'sobol' or 'rqmc_latin'."
         )
 
@@ -246,8 +247,8 @@ class Sobol(AbstractSampler):
     def _validate_points(self, points: int, n: int, mirrored: int) -> None:
         if n > _MAX_SOBOL_DIMENSIONS:
             raise ValueError(
-                f"The sampler 'sobol' has at most {_MAX_SOBOL_DIMENSIONS} dimensions, but the event "
-                f"has {n}; use the sampler 'rqmc_latin' or 'mc'."
+                f"sampler must not be 'sobol' beyond {_MAX_SOBOL_DIMENSIONS} dimensions, got an "
+                f"event of {n}; use 'rqmc_latin' or 'mc'."
             )
         if points & (points - 1) != 0 and not torch.compiler.is_compiling():
             _warn_unbalanced(points, mirrored)
@@ -278,7 +279,7 @@ _sobol_tables: dict[tuple[int, torch.device], Tensor] = {}
 
 @torch.compiler.assume_constant_result
 def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 32], int32
-    """Direction numbers with their bits reversed, of which the scrambling hash needs no other order.
+    """Direction numbers, their bits reversed, because the scrambling hash works on reversed bits.
 
     Row j, column b is what bit b of a sample's index contributes to dimension j.
     """
@@ -333,10 +334,10 @@ def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
     names = ", ".join(repr(name) for name in SAMPLERS)
     if not isinstance(sampler, str):
         raise TypeError(
-            f"`sampler` must be one of {names} or a sampler such as `Sobol()`, but is {sampler!r}."
+            f"sampler must be one of {names} or a sampler such as Sobol(), got {sampler!r}."
         )
     if sampler not in SAMPLERS:
-        raise ValueError(f"`sampler` must be one of {names}, but is {sampler!r}.")
+        raise ValueError(f"sampler must be one of {names}, got {sampler!r}.")
     return SAMPLERS[sampler]
 
 
@@ -345,22 +346,21 @@ def seed_tensor(seed: int | Tensor | None, device: torch.device | str) -> Tensor
 
     None draws one from torch's generator of the device, so that `torch.manual_seed` reproduces.
     """
+    expected = "seed must be an int, None, or an int64 tensor with one element"
     if seed is None:
         return torch.randint(2**63 - 1, (), dtype=torch.int64, device=device)
     if isinstance(seed, Tensor):
-        if seed.dtype != torch.int64 or seed.numel() != 1:
-            raise TypeError(
-                f"`seed` must be an int, None, or an int64 tensor with one element, but is a "
-                f"{seed.dtype} tensor of shape {tuple(seed.shape)}."
+        if seed.dtype != torch.int64:
+            raise TypeError(f"{expected}, got one of {seed.dtype}; convert it with .long().")
+        if seed.numel() != 1:
+            raise ValueError(
+                f"{expected}, got one of shape {tuple(seed.shape)}; the batch elements of one call "
+                "have noise of their own in any case."
             )
         return seed.reshape(()).to(device)
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-        raise TypeError(
-            f"`seed` must be an int, None, or an int64 tensor with one element, but is {seed!r}."
-        )
+        raise TypeError(f"{expected}, got {seed!r}; pass for example 0.")
     if not -(2**63) <= seed < 2**63:
-        raise ValueError(
-            f"`seed` must fit into 64 signed bits, but is {seed}; take it modulo 2**63."
-        )
+        raise ValueError(f"seed must fit into 64 signed bits, got {seed}; take it modulo 2**63.")
     # full writes the number by a kernel; torch.tensor would copy it from the host.
     return torch.full((), int(seed), dtype=torch.int64, device=device)
