@@ -1,4 +1,4 @@
-"""Gradients for what has none: sorting, shortest paths, renderers, simulators, programs with branches."""
+"""Gradients for what has none: sorting, shortest paths, renderers, simulators, branches."""
 
 from importlib.metadata import PackageNotFoundError, version
 

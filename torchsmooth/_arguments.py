@@ -44,7 +44,9 @@ def check_dim(dim: object, x: Tensor) -> int:
     if x.ndim == 0:
         raise ValueError("x must have at least one dimension, got a scalar; use x.reshape(1)")
     if not -x.ndim <= dim < x.ndim:
-        raise ValueError(f"dim must be in [{-x.ndim}, {x.ndim - 1}] for x of {x.ndim} dimensions, got {dim}")
+        raise ValueError(
+            f"dim must be in [{-x.ndim}, {x.ndim - 1}] for x of {x.ndim} dimensions, got {dim}"
+        )
     return dim % x.ndim
 
 
@@ -74,6 +76,7 @@ def scale_rows(
         matrix = _expand(matrix, (*batch, n, n), "scale_matrix", "batch x [n, n]")
         return matrix.reshape(elements, n, n).contiguous()
     if not isinstance(distribution.scale, Tensor):
+        assert distribution.scale is not None  # exactly one of the two is given
         return torch.full((1, 1), distribution.scale, dtype=dtype, device=device)
     scale = _like(distribution.scale, "scale", dtype, device)
     if scale.numel() == 1:

@@ -12,7 +12,8 @@ class Estimator(NamedTuple):
     """The gradient is `factor * sum_i (f_i - baseline) * weight_i`.
 
     `baseline` is "none" (0), "fx" (the unperturbed value) or "mean" (that of all samples). With h
-    the score of a sample and h' that of its mirror image, its weight is `h + pair_weight * (h + h')`.
+    the score of a sample and h' that of its mirror image, its weight is
+    `h + pair_weight * (h + h')`.
     """
 
     baseline: str

@@ -23,8 +23,8 @@ def _load() -> None:
     library = folder / "_C.so"
     if not library.exists():
         raise ImportError(
-            f"torchsmooth is not built: {library} is missing. Build it with 'pip install .', or, to "
-            "work on the sources in place, with 'python setup.py build_ext --inplace'"
+            f"torchsmooth is not built: {library} is missing. Build it with 'pip install .', or in "
+            "place, to work on the sources, with 'python setup.py build_ext --inplace'"
         )
     torch.ops.load_library(str(library))
     cuda = folder / "_C_cuda.so"

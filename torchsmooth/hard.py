@@ -18,12 +18,13 @@ def argsort(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
     - `dim`: the dimension to sort.
     - `descending`: whether the largest element comes first.
 
-    **Returns:** a tensor of shape [..., n, n] and the dtype of `x` (the sorted dimension is moved to
-    the end first). Entry [..., k, i] is 1 if element i is the k-th smallest (largest if
+    **Returns:** a tensor of shape [..., n, n] and the dtype of `x` (the sorted dimension is moved
+    to the end first). Entry [..., k, i] is 1 if element i is the k-th smallest (largest if
     `descending`), else 0. Ties go to the lower index. A row with a NaN gives NaN. It carries no
     gradient.
 
-    **Raises:** TypeError if `x` is not a floating-point tensor; ValueError if `dim` is out of range.
+    **Raises:** TypeError if `x` is not a floating-point tensor or `dim` not an int; ValueError if
+    `dim` is out of range.
 
     >>> import torch, torchsmooth as ts
     >>> ts.hard.argsort(torch.tensor([0.3, -1.0, 0.2]))

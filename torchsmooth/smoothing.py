@@ -1,4 +1,4 @@
-"""The generic road: smoothing any callable, which is called once per sample and never differentiated."""
+"""The generic road: any callable, called once per sample and never differentiated."""
 
 import functools
 import math
@@ -124,14 +124,16 @@ class _ScoreGradient(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        _, _, scale, first, second, noise, ctx.factor, ctx.pair_weight, ctx.moment, ctx.kept = inputs
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, _, scale, first, second, noise, ctx.factor, ctx.pair_weight, ctx.moment, ctx.kept = (
+            inputs
+        )
         ctx.noise = noise._replace(seed=None, directions=None)
         ctx.save_for_backward(scale, first, second, noise.seed, noise.directions)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         scale, first, second, seed, directions = ctx.saved_tensors
         elements = grad.shape[0]
         if ctx.kept:
@@ -183,7 +185,9 @@ class _Outputs:
         """From [B, M] to f's structure, with leaves [*batch, *out]."""
         leaves = [
             part.reshape(*batch, *shape).to(dtype)
-            for part, shape, dtype in zip(value.split(self.sizes, 1), self.shapes, self.dtypes)
+            for part, shape, dtype in zip(
+                value.split(self.sizes, 1), self.shapes, self.dtypes, strict=True
+            )
         ]
         return pytree.tree_unflatten(leaves, self.spec)
 
@@ -193,7 +197,7 @@ class _Outputs:
                 f"f must return the same structure in every call, got {self.spec} first and {spec} "
                 f"for {call}"
             )
-        for leaf, shape in zip(leaves, self.shapes):
+        for leaf, shape in zip(leaves, self.shapes, strict=True):
             if leaf.shape[1:] != shape:
                 raise ValueError(
                     "f must return the same shape in every call, got "
@@ -267,8 +271,9 @@ class Smoothed:
         moment = "none"
         if wanted and scale.requires_grad:
             moment = "diagonal" if scale.ndim == 2 else "outer"
-        evaluation = _Evaluation(self, rows.detach(), event, args, x.dtype)
-        return evaluation.run(rows, scale, batch, noise, moment, wanted)
+        evaluation = _Evaluation(self, event, args, x)
+        value = evaluation.run(rows, scale, noise, moment, wanted)
+        return evaluation.outputs.unpack(value, batch)
 
     def _per_example(self, arg: Any, index: int, batch: tuple[int, ...], elements: int) -> Any:
         if not isinstance(arg, Tensor):
@@ -282,104 +287,144 @@ class Smoothed:
         return arg.reshape(elements, *arg.shape[len(batch) :])
 
 
-class _Evaluation:
-    """One call of a smoothed function."""
+class _Sums:
+    """What is kept of the samples of all chunks."""
 
     def __init__(
         self,
-        smoothed: Smoothed,
-        x: Tensor,  # [B, n], detached
-        event: tuple[int, ...],
-        args: tuple[Any, ...],
-        x_dtype: torch.dtype,
+        noise: _Noise,
+        elements: int,
+        columns: int,
+        unperturbed: Tensor | None,  # [B, M], f(x) if it is the baseline
+        pair_weight: float,
+        moment: str,
+        wanted: bool,
+        like: Tensor,
+    ):
+        n = noise.n
+        parameters = {"none": 0, "diagonal": n, "outer": n * n}[moment]
+        self.noise = noise
+        self.pair_weight = pair_weight
+        self.moment = moment
+        self.unperturbed = unperturbed
+        # Between the passes the smaller one is kept: all outputs, or the accumulated Jacobian.
+        self.kept = noise.num_samples <= n + parameters
+        self.accumulated = wanted and not self.kept
+        self.total = like.new_zeros(elements, columns)
+        # Subtracted from f before it is multiplied with the weights, so that their products do not
+        # cancel: f(x), or an element's first output.
+        self.pivot = like.new_zeros(elements, columns) if unperturbed is None else unperturbed
+        self.values: list[Tensor] = []
+        if self.accumulated:
+            self.scores = like.new_zeros(elements, columns + 1, n)
+            self.moments = like.new_zeros(elements, columns + 1, parameters)
+
+    def add(self, chunk: Tensor, start: int, stop: int) -> None:
+        """Takes f's outputs [rows, M] for the rows [start, stop)."""
+        s = self.noise.num_samples
+        first, last = start // s, -(-stop // s)
+        self.total[first:last] += _sum_by_element(chunk, start, stop, s)
+        chunk = chunk.detach()
+        if self.kept:
+            self.values.append(chunk)
+        if not self.accumulated or start == stop:
+            return
+        fresh = -(-start // s)  # the first element that begins in this chunk
+        if self.unperturbed is None and fresh < last:
+            self.pivot[fresh:last] = chunk[fresh * s - start :: s]
+        scores, moments = self.noise.reduce(
+            chunk.contiguous(), self.pivot, self.pair_weight, self.moment, start, stop
+        )
+        self.scores[first:last] += scores
+        self.moments[first:last] += moments
+
+    def payload(self, center: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+        """What `_ScoreGradient` takes; `center` [B, M] is the baseline."""
+        if self.kept:
+            return torch.cat(self.values), center
+        shift = (self.pivot - center).unsqueeze(-1)
+        scores, moments = (
+            factor * (sums[:, :-1] + shift * sums[:, -1:]) for sums in (self.scores, self.moments)
+        )
+        return scores, moments
+
+
+class _Evaluation:
+    """One call of a smoothed function."""
+
+    outputs: _Outputs  # known after the first call of f
+
+    def __init__(
+        self, smoothed: Smoothed, event: tuple[int, ...], args: tuple[Any, ...], x: Tensor
     ):
         self.smoothed = smoothed
-        self.x = x
         self.event = event
         self.args = args
-        self.x_dtype = x_dtype
-        self.outputs: _Outputs | None = None
+        self.dtype = x.dtype
+        self.device = x.device
+        self.calls = 0
 
     def run(
         self,
         x: Tensor,  # [B, n]
         scale: Tensor,
-        batch: tuple[int, ...],
         noise: _Noise,
         moment: str,
         wanted: bool,
-    ) -> Any:
+    ) -> Tensor:  # [B, M]
         baseline, factor, pair_weight = self.smoothed._estimator
         elements, n, s = x.shape[0], noise.n, noise.num_samples
-        total = elements * s
-        parameters = {"none": 0, "diagonal": n, "outer": n * n}[moment]
-        # Between the passes the smaller one is kept: all outputs, or the accumulated Jacobian.
-        kept = s <= n + parameters
         unperturbed = None
         if baseline == "fx":
             unperturbed = self._call(x.detach(), torch.arange(elements, device=x.device)).detach()
-
-        mean: Tensor | None = None  # [B, M], sums until the end
-        pivot: Tensor | None = None  # [B, M], an element's first output
-        scores = moments = None  # [B, M + 1, n] and [B, M + 1, k]
-        values = []
-        start = 0
-        while start < total or mean is None:
+        sums = None
+        start, total = 0, elements * s
+        while start < total or sums is None:
             stop = min(start + self._chunk_rows(n, total), total)
-            points = noise.perturb(self.x, scale.detach(), start, stop)
-            element = torch.arange(start, stop, device=x.device) // s
-            chunk = self._call(points, element)  # [rows, M]
-            if mean is None:
-                mean = chunk.new_zeros(elements, chunk.shape[1])
-                pivot = mean.detach() if unperturbed is None else unperturbed
-                scores = mean.new_zeros(elements, chunk.shape[1] + 1, n)
-                moments = mean.new_zeros(elements, chunk.shape[1] + 1, parameters)
-            first, last = start // s, -(-stop // s)
-            sums = _sum_by_element(chunk, start, stop, s)
-            mean = _add_rows(mean, sums, first)
-            fresh = -(-start // s)  # the first element that begins in this chunk
-            if unperturbed is None and fresh < last:
-                begins = slice(fresh * s - start, stop - start, s)
-                pivot = _put_rows(pivot, chunk.detach()[begins], fresh)
-            if wanted and kept:
-                values.append(chunk.detach())
-            elif wanted and stop > start:
-                sums, products = noise.reduce(
-                    chunk.detach().contiguous(), pivot, pair_weight, moment, start, stop
+            points = noise.perturb(x.detach(), scale.detach(), start, stop)
+            chunk = self._call(points, torch.arange(start, stop, device=x.device) // s)
+            if sums is None:
+                sums = _Sums(
+                    noise,
+                    elements,
+                    chunk.shape[1],
+                    unperturbed,
+                    pair_weight,
+                    moment,
+                    wanted,
+                    chunk.detach(),
                 )
-                scores = _add_rows(scores, sums, first)
-                moments = _add_rows(moments, products, first)
+            sums.add(chunk, start, stop)
             start = stop
 
-        mean = mean / s
-        mean = mean + torch.where(self.x.isfinite().all(1), 0.0, torch.nan).to(mean.dtype)[:, None]
-        if wanted:
-            base = {"none": torch.zeros_like(pivot), "fx": unperturbed, "mean": mean.detach()}
-            center = base[baseline]
-            if kept:
-                payload = (torch.cat(values), center)
-            else:
-                payload = tuple(
-                    factor * (sums[:, :-1] + (pivot - center)[..., None] * sums[:, -1:])
-                    for sums in (scores, moments)
-                )
-            mean = _ScoreGradient.apply(
-                mean, x, scale, *payload, noise, factor, pair_weight, moment, kept
-            )
-        return self.outputs.unpack(mean, batch)
+        finite = x.detach().isfinite().all(1, keepdim=True)
+        mean = sums.total / s
+        mean = mean + torch.where(finite, 0.0, torch.nan).to(mean.dtype)
+        if not wanted:
+            return mean
+        if baseline == "mean":
+            center = mean.detach()
+        else:
+            center = torch.zeros_like(mean) if unperturbed is None else unperturbed
+        payload = sums.payload(center, factor)
+        return _ScoreGradient.apply(
+            mean, x, scale, *payload, noise, factor, pair_weight, moment, sums.kept
+        )
 
     def _chunk_rows(self, n: int, total: int) -> int:
         if self.smoothed.chunk_size is not None:
             return self.smoothed.chunk_size
-        if self.outputs is None:
+        if not self.calls:
             return min(_PROBE_ROWS, max(total, 1))
         return max(1, _CHUNK_BYTES // (self.outputs.dtype.itemsize * (n + sum(self.outputs.sizes))))
 
     def _call(self, points: Tensor, element: Tensor) -> Tensor:
         """f's outputs [rows, M] at points [rows, n], which belong to these batch elements."""
         count = points.shape[0]
-        inputs = points.reshape(count, *self.event).to(self.x_dtype)
-        args = [arg.index_select(0, element) if isinstance(arg, Tensor) else arg for arg in self.args]
+        inputs = points.reshape(count, *self.event).to(self.dtype)
+        args = [
+            arg.index_select(0, element) if isinstance(arg, Tensor) else arg for arg in self.args
+        ]
         call = f"a chunk of {count} perturbed points"
         if torch.compiler.is_compiling():
             result = self._evaluate(inputs, args)
@@ -394,10 +439,11 @@ class _Evaluation:
         leaves = [self._as_rows(leaf, count) for leaf in leaves]
         if not leaves:
             raise TypeError("f must return a tensor or a structure of tensors, got nothing")
-        if self.outputs is None:
-            self.outputs = _Outputs(leaves, spec, self.x_dtype)
-        else:
+        if self.calls:
             self.outputs.check(leaves, spec, call)
+        else:
+            self.outputs = _Outputs(leaves, spec, self.dtype)
+        self.calls += 1
         return self.outputs.pack(leaves)
 
     def _evaluate(self, inputs: Tensor, args: list[Any]) -> Any:
@@ -408,7 +454,10 @@ class _Evaluation:
             own = [arg[i] if isinstance(arg, Tensor) else arg for arg in args]
             results.append(self.smoothed.f(inputs[i], *own))
         if not results:
-            raise ValueError("x must not be empty with vectorized=False: f's output shape is unknown")
+            raise ValueError(
+                "x must not be empty with vectorized=False, got no event: the shape of f's output "
+                "is unknown; pass vectorized=True"
+            )
         flat = [pytree.tree_flatten(result) for result in results]
         leaves, spec = flat[0]
         for other, other_spec in flat:
@@ -418,23 +467,25 @@ class _Evaluation:
                 )
         tensors = [[self._as_tensor(leaf) for leaf in other] for other, _ in flat]
         for other in tensors:
-            for leaf, model in zip(other, tensors[0]):
+            for leaf, model in zip(other, tensors[0], strict=True):
                 if leaf.shape != model.shape:
                     raise ValueError(
                         "f must return the same shape in every call, got "
                         f"{list(model.shape)} first and {list(leaf.shape)} later"
                     )
-        return pytree.tree_unflatten([torch.stack(column) for column in zip(*tensors)], spec)
+        return pytree.tree_unflatten(
+            [torch.stack(column) for column in zip(*tensors, strict=True)], spec
+        )
 
     def _as_tensor(self, leaf: Any) -> Tensor:
         if isinstance(leaf, Tensor):
-            if leaf.device != self.x.device:
+            if leaf.device != self.device:
                 raise ValueError(
-                    f"f must return tensors on the device of x, {self.x.device}, got {leaf.device}"
+                    f"f must return tensors on the device of x, {self.device}, got {leaf.device}"
                 )
             return leaf
         if isinstance(leaf, numbers.Number) or hasattr(leaf, "__array__"):
-            return torch.as_tensor(leaf, device=self.x.device)
+            return torch.as_tensor(leaf, device=self.device)
         raise TypeError(
             "f must return tensors, NumPy arrays or numbers, or a structure of them, got "
             f"{type(leaf).__name__}"
@@ -464,20 +515,6 @@ def _sum_by_element(chunk: Tensor, start: int, stop: int, s: int) -> Tensor:
     if head + whole * s < stop - start:
         parts.append(chunk[head + whole * s :].sum(0, keepdim=True))
     return torch.cat(parts) if parts else chunk.new_zeros(0, columns)
-
-
-def _add_rows(total: Tensor, part: Tensor, first: int) -> Tensor:
-    """Adds `part` to the rows of `total` from `first` on."""
-    if part.shape[0] == total.shape[0]:
-        return total + part
-    rows = torch.arange(first, first + part.shape[0], device=total.device)
-    return total.index_add(0, rows, part)
-
-
-def _put_rows(total: Tensor, part: Tensor, first: int) -> Tensor:
-    """Replaces the rows of `total` from `first` on by `part`."""
-    rows = torch.arange(first, first + part.shape[0], device=total.device)
-    return total.index_copy(0, rows, part)
 
 
 def smooth(
@@ -554,7 +591,7 @@ def smooth(
         return lambda function: smooth(function, distribution, **options)
     if not callable(f):
         raise TypeError(
-            f"f must be callable, got {type(f).__name__}; as a decorator with arguments, name them: "
+            f"f must be callable, got {type(f).__name__}; a decorator names its arguments: "
             "@ts.smooth(distribution=..., num_samples=...)"
         )
     return Smoothed(f, distribution, **options)

@@ -1,0 +1,66 @@
+# A fresh machine needs Python >= 3.10, g++ and make.
+#
+#   make demo    environment, build, then the main job: learn to sort numbers from their order alone
+#   make test    environment, build, all tests
+#
+# Others: lint, abi, cuda (compiles, links and loads the CUDA library, with or without a GPU), clean.
+
+PYTHON ?= python3
+VENV ?= .venv
+CUDA_VENV ?= .venv-cuda
+# Any version from 2.10 on works; one is named so that every machine tests the same.
+TORCH ?= torch==2.13.0
+CUDA_TORCH ?= torch torchvision
+PYTEST_ARGS ?=
+
+PIP := -m pip install --quiet --disable-pip-version-check
+BUILD_TOOLS := "setuptools>=77" wheel ninja
+SOURCES := setup.py $(shell find csrc -type f)
+
+.PHONY: demo test lint abi cuda clean
+
+demo: $(VENV)/.built
+	$(VENV)/bin/python examples/mnist_sort.py
+
+test: $(VENV)/.built
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.built
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# What the library needs of LibTorch must be stable; prints the oldest torch that it runs with.
+abi: $(VENV)/.built
+	$(VENV)/bin/torch-abi-audit torchsmooth/_C.so
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python $(PIP) --upgrade pip
+	$(VENV)/bin/python $(PIP) "$(TORCH)" $(BUILD_TOOLS)
+	TORCHSMOOTH_CUDA=0 $(VENV)/bin/python $(PIP) --no-build-isolation --editable ".[examples,test,lint]"
+	touch $@
+
+$(VENV)/.built: $(VENV)/.installed $(SOURCES)
+	TORCHSMOOTH_CUDA=0 $(VENV)/bin/python setup.py --quiet build_ext --inplace
+	touch $@
+
+# A CUDA build of torch, of another version than the one that built _C: first _C as it is, then the
+# CUDA library. nvcc comes from PyPI where the machine has none.
+cuda: $(CUDA_VENV)/.installed $(VENV)/.built
+	$(CUDA_VENV)/bin/python -m pytest tests/test_ops.py tests/examples $(PYTEST_ARGS)
+	CUDA_HOME="$$($(CUDA_VENV)/bin/python tools/cuda_home.py)" TORCHSMOOTH_CUDA=1 \
+	  $(CUDA_VENV)/bin/python setup.py --quiet build_ext --inplace
+	$(CUDA_VENV)/bin/python -m pytest tests/test_cuda_library.py $(PYTEST_ARGS)
+
+$(CUDA_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(CUDA_VENV)
+	$(CUDA_VENV)/bin/python $(PIP) --upgrade pip
+	$(CUDA_VENV)/bin/python $(PIP) $(CUDA_TORCH) $(BUILD_TOOLS)
+	TORCHSMOOTH_CUDA=0 $(CUDA_VENV)/bin/python $(PIP) --no-build-isolation --editable ".[examples,test]"
+	test -n "$$(command -v nvcc)" || $(CUDA_VENV)/bin/python $(PIP) "cuda-toolkit[nvcc,cudart,cccl]==13.0.*"
+	touch $@
+
+clean:
+	rm -rf build dist runs $(VENV) $(CUDA_VENV) *.egg-info torchsmooth/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
