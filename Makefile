@@ -38,27 +38,29 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(PIP) --upgrade pip
 	$(VENV)/bin/python $(PIP) "$(TORCH)" $(BUILD_TOOLS)
-	TORCHSMOOTH_CUDA=0 $(VENV)/bin/python $(PIP) --no-build-isolation --editable ".[examples,test,lint]"
+	TORCHSMOOTH_CUDA=0 $(VENV)/bin/python $(PIP) --no-build-isolation --editable . --group test --group lint
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed $(SOURCES)
 	TORCHSMOOTH_CUDA=0 $(VENV)/bin/python setup.py --quiet build_ext --inplace
 	touch $@
 
-# A CUDA build of torch, of another version than the one that built _C: first _C as it is, then the
-# CUDA library. nvcc comes from PyPI where the machine has none.
+# A CUDA build of torch, of another version than the one that built the wheel: first the wheel as it
+# is, then the CUDA library. nvcc comes from PyPI where the machine has none.
 cuda: $(CUDA_VENV)/.installed $(VENV)/.built
-	$(CUDA_VENV)/bin/python -m pytest tests/test_ops.py tests/examples $(PYTEST_ARGS)
-	CUDA_HOME="$$($(CUDA_VENV)/bin/python tools/cuda_home.py)" TORCHSMOOTH_CUDA=1 \
-	  $(CUDA_VENV)/bin/python setup.py --quiet build_ext --inplace
-	$(CUDA_VENV)/bin/python -m pytest tests/test_cuda_library.py $(PYTEST_ARGS)
+	rm -rf dist
+	TORCHSMOOTH_CUDA=0 $(VENV)/bin/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
+	$(CUDA_VENV)/bin/python $(PIP) --force-reinstall --no-deps dist/*.whl
+	$(CUDA_VENV)/bin/pytest tests/test_ops.py tests/examples $(PYTEST_ARGS)
+	TORCHSMOOTH_CUDA=1 $(CUDA_VENV)/bin/python $(PIP) --no-build-isolation --force-reinstall --no-deps .
+	$(CUDA_VENV)/bin/pytest tests/test_cuda_library.py $(PYTEST_ARGS)
 
 $(CUDA_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(CUDA_VENV)
 	$(CUDA_VENV)/bin/python $(PIP) --upgrade pip
 	$(CUDA_VENV)/bin/python $(PIP) $(CUDA_TORCH) $(BUILD_TOOLS)
-	TORCHSMOOTH_CUDA=0 $(CUDA_VENV)/bin/python $(PIP) --no-build-isolation --editable ".[examples,test]"
-	test -n "$$(command -v nvcc)" || $(CUDA_VENV)/bin/python $(PIP) "cuda-toolkit[nvcc,cudart,cccl]==13.0.*"
+	$(CUDA_VENV)/bin/python $(PIP) --group test
+	command -v nvcc > /dev/null || $(CUDA_VENV)/bin/python $(PIP) "cuda-toolkit[nvcc,cudart,cccl]==13.0.*"
 	touch $@
 
 clean:

@@ -8,12 +8,28 @@ TORCH_CUDA_ARCH_LIST  the architectures of `_C_cuda` (default "8.0;9.0+PTX").
 MAX_JOBS              compilers that run at the same time.
 """
 
+import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 import torch
 from setuptools import setup
-from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
+
+
+def point_at_nvcc_from_pypi() -> None:
+    """Makes torch find the compiler of the nvidia-cuda-nvcc wheel where the machine has none."""
+    if "CUDA_HOME" in os.environ or shutil.which("nvcc"):
+        return
+    nvidia = importlib.util.find_spec("nvidia")
+    for folder in nvidia.submodule_search_locations or () if nvidia else ():
+        for nvcc in sorted(Path(folder).glob("cu*/bin/nvcc")):
+            os.environ["CUDA_HOME"] = str(nvcc.parents[1])
+
+
+point_at_nvcc_from_pypi()
+# Reads CUDA_HOME when it is imported.
+from torch.utils import cpp_extension  # noqa: E402
 
 
 ROOT = Path(__file__).parent
@@ -52,11 +68,11 @@ def wants_cuda() -> bool:
     choice = os.environ.get("TORCHSMOOTH_CUDA", "")
     if choice not in ("", "0", "1"):
         raise SystemExit(f"TORCHSMOOTH_CUDA must be 0 or 1, got {choice!r}")
-    able = torch.version.cuda is not None and CUDA_HOME is not None
+    able = torch.version.cuda is not None and cpp_extension.CUDA_HOME is not None
     if choice == "1" and not able:
         raise SystemExit(
             "TORCHSMOOTH_CUDA=1 needs a CUDA build of torch and nvcc, found "
-            f"torch.version.cuda={torch.version.cuda} and CUDA_HOME={CUDA_HOME}"
+            f"torch.version.cuda={torch.version.cuda} and CUDA_HOME={cpp_extension.CUDA_HOME}"
         )
     return able and choice != "0"
 
@@ -64,7 +80,7 @@ def wants_cuda() -> bool:
 def extensions() -> list:
     headers = sources("csrc/**/*.h")
     modules = [
-        CppExtension(
+        cpp_extension.CppExtension(
             "torchsmooth._C",
             ["csrc/ops.cpp", *sources("csrc/cpu/**/*.cpp")],
             depends=headers,
@@ -75,7 +91,7 @@ def extensions() -> list:
     if wants_cuda():
         os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
         modules.append(
-            CUDAExtension(
+            cpp_extension.CUDAExtension(
                 "torchsmooth._C_cuda",
                 sources("csrc/cuda/*.cu"),
                 depends=headers,
@@ -88,6 +104,6 @@ def extensions() -> list:
 
 setup(
     ext_modules=extensions(),
-    cmdclass={"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)},
+    cmdclass={"build_ext": cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True)},
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

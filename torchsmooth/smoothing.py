@@ -280,9 +280,9 @@ class Smoothed:
             return arg
         if tuple(arg.shape[: len(batch)]) != batch:
             raise ValueError(
-                f"args[{index}] must start with the batch dimensions of x, {list(batch)}, got shape "
-                f"{list(arg.shape)}; expand it, or bind a tensor that all examples share with "
-                "functools.partial"
+                f"args[{index}] must start with the batch dimensions of x, {list(batch)}, got "
+                f"shape {list(arg.shape)}; expand it, or bind a tensor that all examples share "
+                "with functools.partial"
             )
         return arg.reshape(elements, *arg.shape[len(batch) :])
 
@@ -308,7 +308,7 @@ class _Sums:
         self.moment = moment
         self.unperturbed = unperturbed
         # Between the passes the smaller one is kept: all outputs, or the accumulated Jacobian.
-        self.kept = noise.num_samples <= n + parameters
+        self.kept = wanted and noise.num_samples <= n + parameters
         self.accumulated = wanted and not self.kept
         self.total = like.new_zeros(elements, columns)
         # Subtracted from f before it is multiplied with the weights, so that their products do not
@@ -458,14 +458,14 @@ class _Evaluation:
                 "x must not be empty with vectorized=False, got no event: the shape of f's output "
                 "is unknown; pass vectorized=True"
             )
-        flat = [pytree.tree_flatten(result) for result in results]
-        leaves, spec = flat[0]
-        for other, other_spec in flat:
+        leaves, specs = zip(*map(pytree.tree_flatten, results), strict=True)
+        spec = specs[0]
+        for other_spec in specs:
             if other_spec != spec:
                 raise ValueError(
                     f"f must return the same structure in every call, got {spec} and {other_spec}"
                 )
-        tensors = [[self._as_tensor(leaf) for leaf in other] for other, _ in flat]
+        tensors = [[self._as_tensor(leaf) for leaf in row] for row in leaves]
         for other in tensors:
             for leaf, model in zip(other, tensors[0], strict=True):
                 if leaf.shape != model.shape:
@@ -496,8 +496,8 @@ class _Evaluation:
         if leaf.ndim == 0 or leaf.shape[0] != count:
             raise ValueError(
                 f"f must map [m, *event] to [m, *out], here {[count, *self.event]} to [{count}, "
-                f"...], got an output of shape {list(leaf.shape)}; pass vectorized=False if f takes "
-                "one event at a time"
+                f"...], got an output of shape {list(leaf.shape)}; pass vectorized=False if f "
+                "takes one event at a time"
             )
         return leaf
 
