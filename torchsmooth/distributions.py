@@ -105,9 +105,10 @@ def _check_scale_matrix(matrix: object) -> Tensor:
 def _divide(x: Tensor, scale: float | Tensor) -> Tensor:
     if not isinstance(scale, Tensor):
         return x / scale
-    # The derivative of inf / scale in the scale is infinite; times a zero slope it would be NaN.
-    infinite = x.isinf()
-    return torch.where(infinite, x, torch.where(infinite, 0.0, x) / scale)
+    # The derivative of an infinite quotient in the scale is infinite; times a slope of 0, NaN.
+    infinite = (x / scale).isinf()
+    infinity = torch.where(x > 0, math.inf, -math.inf).to(x.dtype)
+    return torch.where(infinite, x + infinity, torch.where(infinite, 0.0, x) / scale)
 
 
 def _solve(matrix: Tensor, x: Tensor) -> Tensor:
@@ -300,10 +301,13 @@ def _types(x: object, scale: float | Tensor, name: str = "x") -> tuple[torch.dty
     if x.is_complex():
         raise TypeError(f"{name} must be real, got {_describe(x)}; pass its real part.")
     # What torch.result_type answers for x * scale; torch.compile cannot trace it.
-    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
-    if isinstance(scale, Tensor) and (scale.ndim > 0 or x.ndim == 0):
-        lesser = not x.is_floating_point() or (x.ndim == 0 and scale.ndim > 0)
-        dtype = scale.dtype if lesser else torch.promote_types(dtype, scale.dtype)
+    floating = x.is_floating_point()
+    dtype = x.dtype if floating else torch.get_default_dtype()
+    if isinstance(scale, Tensor):
+        if not floating or (scale.ndim > 0 and x.ndim == 0):
+            dtype = scale.dtype
+        elif scale.ndim > 0 or x.ndim == 0:
+            dtype = torch.promote_types(dtype, scale.dtype)
     return dtype, torch.float32 if dtype in _HALF else dtype
 
 
@@ -574,8 +578,8 @@ class WignerSemicircle(AbstractTailLaw):
 
     >>> import torch
     >>> import torchsmooth as ts
-    >>> ts.WignerSemicircle(2.0).icdf(torch.tensor([0.0, 0.5, 1.0]))
-    tensor([-2., 0., 2.])
+    >>> ts.WignerSemicircle(2.0).icdf(torch.tensor([0.0, 1.0]))
+    tensor([-2.,  2.])
     """
 
     name = "wigner_semicircle"
@@ -627,8 +631,8 @@ class WignerSemicircle(AbstractTailLaw):
 
 
 # The Taylor coefficients of (t - sin t) / t^3 and (1 - cos t) / t^2 in powers of t^2.
-_EXCESS = tuple((-1) ** k / math.factorial(2 * k + 3) for k in range(11))
-_SLOPE = tuple((-1) ** k / math.factorial(2 * k + 2) for k in range(11))
+_EXCESS = tuple((-1) ** k / math.factorial(2 * k + 3) for k in range(13))
+_SLOPE = tuple((-1) ** k / math.factorial(2 * k + 2) for k in range(13))
 
 
 # Laws of torch.distributions whose density has a jump (or a pole) at an edge of the support.
@@ -656,14 +660,15 @@ class FromTorch(AbstractDistribution):
 
     **Arguments:**
 
-    - `distribution`: a univariate, continuous law, with `batch_shape` `()` or one that broadcasts
-        against the event.
+    - `distribution`: a univariate, continuous law, whose `batch_shape` is `()` or the shape of the
+        event, or of its last dimensions.
     - `scale`, `scale_matrix`: as for all laws. Gradients reach these, but not the parameters of
         `distribution`, which must not require any.
 
     Raises a `TypeError` if `distribution` is no `torch.distributions.Distribution`, and a
     `ValueError` if it is discrete or multivariate, has no `icdf` or no `log_prob`, has a density
-    with a jump, or has parameters that require grad.
+    with a jump, has parameters that require grad, or a `batch_shape` with dimensions that are still
+    to be broadcast.
 
     >>> import torch
     >>> import torchsmooth as ts
@@ -692,11 +697,21 @@ class FromTorch(AbstractDistribution):
 
     def draw(
         self,
-        words: Tensor,  # [..., *event], int64, in [0, 2^32)
+        words: Tensor,  # [..., n], int64, in [0, 2^32); n: the event, flattened
         dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
-        noise = self.distribution.icdf((words.double() + 0.5) * (1 / _WORDS))
-        return noise.to(dtype), self._score(noise).to(dtype)
+        u = (words.double() + 0.5) * (1 / _WORDS)
+        batch = self.distribution.batch_shape
+        if len(batch) > 0:
+            if words.ndim == 0 or words.shape[-1] % batch.numel() != 0:
+                raise ValueError(
+                    f"distribution must have a batch_shape that fits the event, got {tuple(batch)} "
+                    f"for words of shape {tuple(words.shape)}; expand it to the event's shape."
+                )
+            u = u.reshape(*words.shape[:-1], words.shape[-1] // batch.numel(), *batch)
+        noise = self.distribution.icdf(u)
+        score = self._score(noise)
+        return noise.reshape(words.shape).to(dtype), score.reshape(words.shape).to(dtype)
 
     def _cdf(self, z: Tensor) -> Tensor:
         inside, inner = self._inside(z)
@@ -739,6 +754,11 @@ def _check_law(law: object) -> Distribution:
         raise ValueError(
             f"distribution must be univariate, but {name} has event_shape "
             f"{tuple(law.event_shape)}; use a univariate law and mix it by scale_matrix=."
+        )
+    if law.batch_shape.numel() != 1 and 1 in law.batch_shape:
+        raise ValueError(
+            f"distribution must have a batch_shape without broadcasting, got {name} with "
+            f"{tuple(law.batch_shape)}; expand it to the event's shape with law.expand(...)."
         )
     if isinstance(law, _JUMPS):
         raise _jump(name)
