@@ -48,6 +48,8 @@ CXX = [
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=off",
+    # Vectors wider than the machine's are passed between functions that are always inlined.
+    "-Wno-psabi",
 ]
 NVCC = [
     ABI,

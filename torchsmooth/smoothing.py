@@ -24,8 +24,10 @@ from .distributions import AbstractDistribution, Logistic
 from .samplers import AbstractSampler, resolve_sampler, seed_tensor
 
 
-# A chunk's tensors are to stay near this many bytes.
+# A chunk's tensors are to stay near this many bytes: points and outputs, and as much again three
+# times for what f makes on its way.
 _CHUNK_BYTES = 64 * 2**20
+_COPIES = 4
 # Before the first call nobody knows how large f's outputs are.
 _PROBE_ROWS = 256
 
@@ -416,7 +418,8 @@ class _Evaluation:
             return self.smoothed.chunk_size
         if not self.calls:
             return min(_PROBE_ROWS, max(total, 1))
-        return max(1, _CHUNK_BYTES // (self.outputs.dtype.itemsize * (n + sum(self.outputs.sizes))))
+        row = self.outputs.dtype.itemsize * (n + sum(self.outputs.sizes))
+        return max(1, _CHUNK_BYTES // (_COPIES * row))
 
     def _call(self, points: Tensor, element: Tensor) -> Tensor:
         """f's outputs [rows, M] at points [rows, n], which belong to these batch elements."""
