@@ -5,6 +5,7 @@ kernel the plain PyTorch twin of the op runs instead.
 """
 
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -133,14 +134,30 @@ def _refuse_gradient(name: str):
     return backward
 
 
+def _refuse_vmap(*_: object) -> NoReturn:
+    raise NotImplementedError(
+        "torch.vmap does not reach into torchsmooth: give the mapped dimension to the function as a "
+        "batch dimension instead"
+    )
+
+
+class NoVmap(torch.autograd.Function):
+    """An autograd function that says what to do instead of vmap."""
+
+    @staticmethod
+    def vmap(info: object, in_dims: object, *args: object) -> NoReturn:
+        _refuse_vmap()
+
+
 for _name in ("words", "perturb", "reduce", "argsort", "argsort_backward", "evaluate_law"):
     torch.library.impl(f"torchsmooth::{_name}", "CompositeExplicitAutograd")(
         getattr(_reference, _name)
     )
     torch.library.register_autograd(f"torchsmooth::{_name}", _refuse_gradient(_name))
+    torch.library.register_vmap(f"torchsmooth::{_name}", _refuse_vmap)
 
 
-class _ArgSort(torch.autograd.Function):
+class _ArgSort(NoVmap):
     """Smoothed permutation matrices of rows, with gradients in `x` and `scale`."""
 
     @staticmethod

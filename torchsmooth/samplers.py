@@ -285,8 +285,8 @@ def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 3
     """
     table = _sobol_tables.get((capacity, device))
     if table is None:
-        # Not an inference tensor, even if the first call is one of inference.
-        with torch.inference_mode(False), torch.no_grad():
+        # Not an inference tensor, and not one of a transform, even if the first call is inside one.
+        with torch.inference_mode(False), torch.no_grad(), torch._C._DisableFuncTorch():
             engine = torch.quasirandom.SobolEngine(capacity)
             state = engine.sobolstate  # [capacity, 30], 30-bit numbers
             reversed_bits = torch.zeros_like(state)

@@ -103,7 +103,7 @@ def _finish(scores: Tensor, moments: Tensor, scale: Tensor) -> tuple[Tensor, Ten
     return grad_x, torch.linalg.solve(transposed, moments.reshape(-1, *scale.shape[-2:]))
 
 
-class _ScoreGradient(torch.autograd.Function):
+class _ScoreGradient(_ops.NoVmap):
     """The identity in `value`, with the score's gradient in `x` and `scale` beside it.
 
     `first` and `second` are either the accumulated Jacobians at scale 1 ([B, M, n] and [B, M, k])
@@ -186,7 +186,7 @@ class _Outputs:
     def unpack(self, value: Tensor, batch: tuple[int, ...]) -> Any:
         """From [B, M] to f's structure, with leaves [*batch, *out]."""
         leaves = [
-            part.reshape(*batch, *shape).to(dtype)
+            part.reshape((*batch, *shape)).to(dtype)
             for part, shape, dtype in zip(
                 value.split(self.sizes, 1), self.shapes, self.dtypes, strict=True
             )
@@ -344,6 +344,8 @@ class _Sums:
         """What `_ScoreGradient` takes; `center` [B, M] is the baseline."""
         if self.kept:
             return torch.cat(self.values), center
+        if not self.accumulated:
+            return center, center  # no pass will ask
         shift = (self.pivot - center).unsqueeze(-1)
         scores, moments = (
             factor * (sums[:, :-1] + shift * sums[:, -1:]) for sums in (self.scores, self.moments)
@@ -402,13 +404,13 @@ class _Evaluation:
         finite = x.detach().isfinite().all(1, keepdim=True)
         mean = sums.total / s
         mean = mean + torch.where(finite, 0.0, torch.nan).to(mean.dtype)
-        if not wanted:
-            return mean
         if baseline == "mean":
             center = mean.detach()
         else:
             center = torch.zeros_like(mean) if unperturbed is None else unperturbed
         payload = sums.payload(center, factor)
+        # Also without a reverse pass: forward mode is to find a function here and refuse it, not to
+        # find nothing and call that zero.
         return _ScoreGradient.apply(
             mean, x, scale, *payload, noise, factor, pair_weight, moment, sums.kept
         )
