@@ -136,8 +136,8 @@ def _refuse_gradient(name: str):
 
 def _refuse_vmap(*_: object) -> NoReturn:
     raise NotImplementedError(
-        "torch.vmap does not reach into torchsmooth: give the mapped dimension to the function as a "
-        "batch dimension instead"
+        "torch.vmap does not reach into torchsmooth: give the mapped dimension to the function as "
+        "a batch dimension instead"
     )
 
 
