@@ -5,7 +5,7 @@ kernel the plain PyTorch twin of the op runs instead.
 """
 
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -157,6 +157,26 @@ for _name in ("words", "perturb", "reduce", "argsort", "argsort_backward", "eval
     torch.library.register_vmap(f"torchsmooth::{_name}", _refuse_vmap)
 
 
+class SortOptions(NamedTuple):
+    """The arguments of the sorting ops that are not tensors, in the order of their schemas.
+
+    Autograd functions take them as one argument: `apply` looks at every parameter in every call.
+    """
+
+    law: str
+    sampler: str
+    antithetic: bool
+    num_samples: int
+    descending: bool
+    baseline: str
+    factor: float
+    pair_weight: float
+
+
+def _contract(grad: Tensor, jacobian: Tensor) -> Tensor:  # [B, n, n], [B, n, n, n] -> [B, n]
+    return torch.bmm(grad.flatten(1).unsqueeze(1), jacobian.flatten(1, 2)).squeeze(1)
+
+
 class _ArgSort(NoVmap):
     """Smoothed permutation matrices of rows, with gradients in `x` and `scale`."""
 
@@ -166,35 +186,14 @@ class _ArgSort(NoVmap):
         scale: Tensor,  # [1 or B, 1 or n]
         seed: Tensor,
         directions: Tensor,
-        law: str,
-        sampler: str,
-        antithetic: bool,
-        num_samples: int,
-        descending: bool,
-        baseline: str,
-        factor: float,
-        pair_weight: float,
+        options: SortOptions,
         jacobian: str,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return _ops.argsort(
-            x,
-            scale,
-            seed,
-            directions,
-            law,
-            sampler,
-            antithetic,
-            num_samples,
-            descending,
-            baseline,
-            factor,
-            pair_weight,
-            jacobian,
-        )
+        return _ops.argsort(x, scale, seed, directions, *options, jacobian)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        x, scale, seed, directions, *ctx.options = inputs
+        x, scale, seed, directions, ctx.options, ctx.jacobian = inputs
         matrix, *jacobians = output
         ctx.mark_non_differentiable(*jacobians)
         ctx.set_materialize_grads(False)
@@ -203,18 +202,17 @@ class _ArgSort(NoVmap):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad, *_):
-        none = (None,) * (2 + len(ctx.options))
         if grad is None:
-            return None, None, *none
+            return None, None, None, None, None, None
         x, scale, seed, directions, matrix, jacobian_x, jacobian_scale = ctx.saved_tensors
-        *noise, num_samples, descending, baseline, factor, pair_weight, jacobian = ctx.options
+        *noise, descending, baseline, factor, pair_weight = ctx.options
         grad = grad.contiguous()
         needs_scale = ctx.needs_input_grad[1]
         grad_scale = None
-        if jacobian != "none":
-            grad_x = torch.einsum("bki,bkij->bj", grad, jacobian_x)
+        if ctx.jacobian != "none":
+            grad_x = _contract(grad, jacobian_x)
             if needs_scale:
-                grad_scale = torch.einsum("bki,bkij->bj", grad, jacobian_scale)
+                grad_scale = _contract(grad, jacobian_scale)
         else:
             if baseline == "none":
                 center = grad.new_zeros(grad.shape[0])
@@ -229,7 +227,6 @@ class _ArgSort(NoVmap):
                 seed,
                 directions,
                 *noise,
-                num_samples,
                 descending,
                 factor,
                 pair_weight,
@@ -237,7 +234,7 @@ class _ArgSort(NoVmap):
             )
         if needs_scale:
             grad_scale = grad_scale.sum_to_size(scale.shape)
-        return grad_x, grad_scale if needs_scale else None, *none
+        return grad_x, grad_scale if needs_scale else None, None, None, None, None
 
 
 def argsort(
@@ -245,14 +242,7 @@ def argsort(
     scale: Tensor,  # [1 or B, 1 or n]
     seed: Tensor,
     directions: Tensor,
-    law: str,
-    sampler: str,
-    antithetic: bool,
-    num_samples: int,
-    descending: bool,
-    baseline: str,
-    factor: float,
-    pair_weight: float,
+    options: SortOptions,
 ) -> Tensor:  # [B, n, n]
     """The op `argsort` with its gradient."""
     wanted = torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad)
@@ -260,18 +250,4 @@ def argsort(
         jacobian = "x_and_scale" if scale.requires_grad else "x"
     else:
         jacobian = "none"
-    return _ArgSort.apply(
-        x,
-        scale,
-        seed,
-        directions,
-        law,
-        sampler,
-        antithetic,
-        num_samples,
-        descending,
-        baseline,
-        factor,
-        pair_weight,
-        jacobian,
-    )[0]
+    return _ArgSort.apply(x, scale, seed, directions, options, jacobian)[0]

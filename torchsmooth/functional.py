@@ -95,13 +95,15 @@ def argsort(
         scale_rows(distribution, batch, (n,), dtype, x.device),
         seed_tensor(seed, x.device),
         sampler.directions(n, x.device),
-        distribution.name,
-        sampler.name,
-        antithetic,
-        num_samples,
-        descending,
-        baseline,
-        factor,
-        pair_weight,
+        _ops.SortOptions(
+            distribution.name,
+            sampler.name,
+            antithetic,
+            num_samples,
+            descending,
+            baseline,
+            factor,
+            pair_weight,
+        ),
     )
     return matrix.reshape(*batch, n, n).to(x.dtype)

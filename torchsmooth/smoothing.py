@@ -118,18 +118,13 @@ class _ScoreGradient(_ops.NoVmap):
         first: Tensor,
         second: Tensor,
         noise: _Noise,
-        factor: float,
-        pair_weight: float,
-        moment: str,
-        kept: bool,
+        options: tuple[float, float, str, bool],  # factor, pair_weight, moment, kept
     ) -> Tensor:
         return value.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, _, scale, first, second, noise, ctx.factor, ctx.pair_weight, ctx.moment, ctx.kept = (
-            inputs
-        )
+        _, _, scale, first, second, noise, ctx.options = inputs
         ctx.noise = noise._replace(seed=None, directions=None)
         ctx.save_for_backward(scale, first, second, noise.seed, noise.directions)
 
@@ -137,8 +132,9 @@ class _ScoreGradient(_ops.NoVmap):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         scale, first, second, seed, directions = ctx.saved_tensors
+        factor, pair_weight, moment, kept = ctx.options
         elements = grad.shape[0]
-        if ctx.kept:
+        if kept:
             noise = ctx.noise._replace(seed=seed, directions=directions)
             samples = first.reshape(elements, noise.num_samples, -1)
             upstream = grad.to(first.dtype)
@@ -148,12 +144,12 @@ class _ScoreGradient(_ops.NoVmap):
             scores, moments = noise.reduce(
                 weights.reshape(-1, 1),
                 weights.new_zeros(elements, 1),
-                ctx.pair_weight,
-                ctx.moment,
+                pair_weight,
+                moment,
                 0,
                 elements * noise.num_samples,
             )
-            scores, moments = ctx.factor * scores[:, 0], ctx.factor * moments[:, 0]
+            scores, moments = factor * scores[:, 0], factor * moments[:, 0]
         else:
             scores = torch.einsum("bm,bmn->bn", grad.to(first.dtype), first)
             moments = torch.einsum("bm,bmk->bk", grad.to(second.dtype), second)
@@ -163,7 +159,10 @@ class _ScoreGradient(_ops.NoVmap):
             grad,
             grad_x,
             grad_scale.sum_to_size(scale.shape) if needs_scale else None,
-            *(None,) * 7,
+            None,
+            None,
+            None,
+            None,
         )
 
 
@@ -412,7 +411,7 @@ class _Evaluation:
         # Also without a reverse pass: forward mode is to find a function here and refuse it, not to
         # find nothing and call that zero.
         return _ScoreGradient.apply(
-            mean, x, scale, *payload, noise, factor, pair_weight, moment, sums.kept
+            mean, x, scale, *payload, noise, (factor, pair_weight, moment, sums.kept)
         )
 
     def _chunk_rows(self, n: int, total: int) -> int:
