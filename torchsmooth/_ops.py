@@ -18,6 +18,9 @@ from . import _reference, hard
 # sample cost less than drawing the samples again.
 ONE_PASS_LIMIT = 7
 
+# Every op of csrc/ops.cpp.
+NAMES = ("words", "perturb", "reduce", "argsort", "argsort_backward", "evaluate_law")
+
 
 def _load() -> None:
     folder = Path(__file__).parent
@@ -149,7 +152,7 @@ class NoVmap(torch.autograd.Function):
         _refuse_vmap()
 
 
-for _name in ("words", "perturb", "reduce", "argsort", "argsort_backward", "evaluate_law"):
+for _name in NAMES:
     torch.library.impl(f"torchsmooth::{_name}", "CompositeExplicitAutograd")(
         getattr(_reference, _name)
     )
