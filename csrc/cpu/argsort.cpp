@@ -68,62 +68,86 @@ void forward(const Noise<T>& noise, int64_t elements, bool descending, const T* 
 }
 
 template <class T>
+struct JacobianResult {
+  T* matrix;          // [B, n, n]
+  T* jacobian_x;      // [B, n, n, n]
+  T* jacobian_scale;  // [B, n, n, n] or null
+};
+
+// From the table of one element's sums to its results.
+template <class T>
+void finish(const Noise<T>& noise, int64_t element, bool descending, Baseline baseline,
+            double factor, const T* x, const double* table, JacobianResult<T> result) {
+  const int64_t n = noise.n, cells = n * n;
+  const double s = noise.num_samples;
+  const int64_t width = jacobian_width(n, result.jacobian_scale != nullptr);
+  T* const out = result.matrix + element * cells;
+  T* const out_x = result.jacobian_x + element * cells * n;
+  T* const out_scale = result.jacobian_scale ? result.jacobian_scale + element * cells * n : nullptr;
+  if (!usable(noise, element, x)) {
+    const T nan = std::numeric_limits<T>::quiet_NaN();
+    std::fill(out, out + cells, nan);
+    std::fill(out_x, out_x + cells * n, nan);
+    if (out_scale) std::fill(out_scale, out_scale + cells * n, nan);
+    return;
+  }
+  std::vector<double> base(cells), total(width);
+  if (baseline == Baseline::fx) hard_permutation(x, n, descending, base);
+  for (int64_t i = 0; i < n; ++i) {
+    // Summed over the ranks of one element, the rows are the sums of all weights. Taken from the
+    // same table, they cancel exactly where the element always has the same rank.
+    std::fill(total.begin(), total.end(), 0.0);
+    for (int64_t k = 0; k < n; ++k) {
+      for (int64_t c = 0; c < width; ++c) total[c] += table[(k * n + i) * width + c];
+    }
+    for (int64_t k = 0; k < n; ++k) {
+      const int64_t cell = k * n + i;
+      const double* const row = table + cell * width;
+      const double share = row[n] / s;
+      out[cell] = static_cast<T>(share);
+      const double center = baseline == Baseline::mean ? share : base[cell];
+      for (int64_t j = 0; j < n; ++j) {
+        const double by = factor / noise.scale_at(element, j);
+        out_x[cell * n + j] = static_cast<T>(by * (row[j] - center * total[j]));
+        if (out_scale)
+          out_scale[cell * n + j] =
+              static_cast<T>(by * (row[n + 1 + j] - center * total[n + 1 + j]));
+      }
+    }
+  }
+}
+
+template <class T>
 void forward_with_jacobian(const Noise<T>& noise, int64_t elements, bool descending,
-                           Baseline baseline, double factor, const T* x, T* matrix, T* jacobian_x,
-                           T* jacobian_scale) {
+                           Baseline baseline, double factor, const T* x,
+                           JacobianResult<T> result) {
   const int64_t n = noise.n, s = noise.num_samples, count = segments(elements, s);
-  const int64_t width = jacobian_width(n, jacobian_scale != nullptr), size = n * n * width;
-  std::vector<double> tables(elements * count * size);
+  const bool scale = result.jacobian_scale != nullptr;
+  const int64_t width = jacobian_width(n, scale), size = n * n * width;
+  // One task per element needs no table beyond its own, at the end of its scratch.
+  std::vector<double> tables(count > 1 ? elements * count * size : 0);
+  const int64_t kernel_scratch = 4 * n * kLanes + kLanes * width + 2 * size;
+  constexpr int64_t per_double = sizeof(double) / sizeof(T);
   parallel_tasks<T>(
       elements * count, s / count * (sample_cost(n) + n * width / 4),
-      4 * n * kLanes + kLanes * width + 2 * size, [&](int64_t index, T* scratch) {
+      kernel_scratch + per_double * size, [&](int64_t index, T* scratch) {
         const int64_t element = index / count;
-        if (!usable(noise, element, x + element * n)) return;
-        kernels<T>().argsort_jacobian(noise, segment(element, index % count, count, 0, s),
-                                      descending, jacobian_scale != nullptr, x + element * n,
-                                      tables.data() + index * size, scratch);
+        const T* const row = x + element * n;
+        double* const table = count > 1 ? tables.data() + index * size
+                                        : reinterpret_cast<double*>(scratch + kernel_scratch);
+        std::fill(table, table + size, 0.0);
+        if (usable(noise, element, row))
+          kernels<T>().argsort_jacobian(noise, segment(element, index % count, count, 0, s),
+                                        descending, scale, row, table, scratch);
+        if (count == 1) finish(noise, element, descending, baseline, factor, row, table, result);
       });
-  std::vector<double> base(n * n), total(width);
+  if (count == 1) return;
   for (int64_t element = 0; element < elements; ++element) {
     double* const table = tables.data() + element * count * size;
     for (int64_t c = 1; c < count; ++c) {
       for (int64_t k = 0; k < size; ++k) table[k] += table[c * size + k];
     }
-    T* const out = matrix + element * n * n;
-    T* const out_x = jacobian_x + element * n * n * n;
-    T* const out_scale = jacobian_scale ? jacobian_scale + element * n * n * n : nullptr;
-    if (!usable(noise, element, x + element * n)) {
-      const T nan = std::numeric_limits<T>::quiet_NaN();
-      std::fill(out, out + n * n, nan);
-      std::fill(out_x, out_x + n * n * n, nan);
-      if (out_scale) std::fill(out_scale, out_scale + n * n * n, nan);
-      continue;
-    }
-    for (int64_t cell = 0; cell < n * n; ++cell)
-      out[cell] = static_cast<T>(table[cell * width + n] / s);
-    if (baseline == Baseline::fx) hard_permutation(x + element * n, n, descending, base);
-    for (int64_t i = 0; i < n; ++i) {
-      // Summed over the ranks of one element, the rows are the sums of all weights. Taken from the
-      // same table, they cancel exactly where the element always has the same rank.
-      std::fill(total.begin(), total.end(), 0.0);
-      for (int64_t k = 0; k < n; ++k) {
-        for (int64_t c = 0; c < width; ++c) total[c] += table[(k * n + i) * width + c];
-      }
-      for (int64_t k = 0; k < n; ++k) {
-        const int64_t cell = k * n + i;
-        const double* const row = table + cell * width;
-        const double center = baseline == Baseline::none   ? 0.0
-                              : baseline == Baseline::mean ? row[n] / s
-                                                           : base[cell];
-        for (int64_t j = 0; j < n; ++j) {
-          const double by = factor / noise.scale_at(element, j);
-          out_x[cell * n + j] = static_cast<T>(by * (row[j] - center * total[j]));
-          if (out_scale)
-            out_scale[cell * n + j] =
-                static_cast<T>(by * (row[n + 1 + j] - center * total[n + 1 + j]));
-        }
-      }
-    }
+    finish(noise, element, descending, baseline, factor, x + element * n, table, result);
   }
 }
 
@@ -153,9 +177,9 @@ std::tuple<Tensor, Tensor, Tensor> argsort(Tensor x, Tensor scale, Tensor seed, 
       forward<T>(noise, elements, descending, data<T>(x), mutable_data<T>(matrix));
     } else {
       forward_with_jacobian<T>(
-          noise, elements, descending, baseline, factor, data<T>(x), mutable_data<T>(matrix),
-          mutable_data<T>(jacobian_x),
-          jacobian == Jacobian::x_and_scale ? mutable_data<T>(jacobian_scale) : nullptr);
+          noise, elements, descending, baseline, factor, data<T>(x),
+          {mutable_data<T>(matrix), mutable_data<T>(jacobian_x),
+           jacobian == Jacobian::x_and_scale ? mutable_data<T>(jacobian_scale) : nullptr});
     }
   });
   return {matrix, jacobian_x, jacobian_scale};
