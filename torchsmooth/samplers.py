@@ -9,12 +9,14 @@ import abc
 import dataclasses
 import math
 import numbers
+import operator
 import warnings
 from collections.abc import Sequence
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 
 # Sample and cell numbers are 32-bit words in the kernels, with two bits to spare.
@@ -208,6 +210,7 @@ class Cartesian(AbstractSampler):
     def _validate_points(self, points: int, n: int, mirrored: int) -> None:
         if n == 0:
             return
+        n = operator.index(n)  # under torch.compile, n may be symbolic: this makes it a number
         side = _floor_root(points, n)
         if side**n == points:
             return
@@ -285,8 +288,14 @@ def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 3
     """
     table = _sobol_tables.get((capacity, device))
     if table is None:
-        # Not an inference tensor, and not one of a transform, even if the first call is inside one.
-        with torch.inference_mode(False), torch.no_grad(), torch._C._DisableFuncTorch():
+        # A plain tensor that serves all later calls, even if the first one is made for inference,
+        # within a transform, or for tracing.
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            torch._C._DisableFuncTorch(),
+            _disable_current_modes(),
+        ):
             engine = torch.quasirandom.SobolEngine(capacity)
             state = engine.sobolstate  # [capacity, 30], 30-bit numbers
             reversed_bits = torch.zeros_like(state)
@@ -294,8 +303,7 @@ def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 3
                 reversed_bits |= ((state >> bit) & 1) << (_DIRECTION_BITS - 1 - bit - 2)
             table = torch.nn.functional.pad(reversed_bits, (0, _DIRECTION_BITS - engine.MAXBIT))
             table = table.to(torch.int32).to(device)
-        if type(table) is Tensor:  # a fake one would outlive its mode
-            _sobol_tables[capacity, device] = table
+        _sobol_tables[capacity, device] = table
     return table
 
 
