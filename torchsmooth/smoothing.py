@@ -96,11 +96,12 @@ def _finish(scores: Tensor, moments: Tensor, scale: Tensor) -> tuple[Tensor, Ten
     """
     if scale.ndim == 2:
         return scores / scale, moments / scale if moments.shape[-1] else moments
-    transposed = scale.mT
-    grad_x = torch.linalg.solve(transposed, scores.unsqueeze(-1)).squeeze(-1)
+    # solve_ex, because solve waits for the device to tell whether the matrix is singular.
+    solve = torch.linalg.solve_ex
+    grad_x = solve(scale.mT, scores.unsqueeze(-1)).result.squeeze(-1)
     if not moments.shape[-1]:
         return grad_x, moments
-    return grad_x, torch.linalg.solve(transposed, moments.reshape(-1, *scale.shape[-2:]))
+    return grad_x, solve(scale.mT, moments.reshape(-1, *scale.shape[-2:])).result
 
 
 class _ScoreGradient(_ops.NoVmap):
