@@ -82,16 +82,6 @@ class SamplerSuite:
         assert resolve_sampler(self.name) == self.sampler
         assert resolve_sampler(self.sampler) is self.sampler
 
-    def test_words_of_the_plain_twin(self) -> None:
-        for s, n in self.sizes:
-            for antithetic in (False, True):
-                size = (2 if antithetic else 1) * s
-                args = (self.name, antithetic, size, n, 0, 3 * size)
-                directions = self.sampler.directions(n, CPU)
-                expected = _reference.words(torch.tensor(-5), directions, *args)
-                words = torch.ops.torchsmooth.words(torch.tensor(-5), directions, *args)
-                assert torch.equal(words, expected)
-
     def test_range(self) -> None:
         for s, n in self.sizes:
             words = draw_words(self.sampler, s, n, 50)
