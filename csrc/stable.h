@@ -44,6 +44,8 @@ T* mutable_data(Tensor& t) {
 }
 
 #if defined(USE_CUDA)
+using torch::stable::accelerator::DeviceGuard;
+
 // Of the tensor's device, which need not be the current one.
 inline cudaStream_t current_stream(const Tensor& t) {
   void* stream = nullptr;
