@@ -3,6 +3,8 @@
 // they may live on a device.
 #pragma once
 
+#include <cmath>
+
 #include "core/evaluate.h"
 #include "core/noise.h"
 #include "stable.h"
@@ -100,7 +102,8 @@ inline Points make_points(const Tensor& directions, const std::string& sampler, 
         product *= side;
       return product;
     };
-    while (n > 0 && power(points.side) < points.count) ++points.side;
+    // Where there is an exact root, the rounded one is it.
+    if (n > 0) points.side = static_cast<uint32_t>(std::lround(std::pow(points.count, 1.0 / n)));
     STD_TORCH_CHECK(n == 0 || power(points.side) == points.count,
                     "num_samples: the cartesian sampler needs k^", n, " points, got ",
                     points.count);
