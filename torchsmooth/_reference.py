@@ -502,7 +502,7 @@ def argsort(
         base = _one_hot(_order(x, descending), dtype).unsqueeze(-1)
     else:
         base = share if baseline == "mean" else torch.zeros_like(share)
-    divisor = scale.to(dtype).expand(-1, n).reshape(-1, 1, 1, n)
+    divisor = scale.to(dtype).expand(-1, n)[:, None, None, :]
 
     def finish(result: Tensor) -> Tensor:
         nan = bad.reshape(-1, *(1 for _ in result.shape[1:]))
