@@ -1,0 +1,852 @@
+"""The compiled ops against their schemas, their plain PyTorch twins and scipy.
+
+Words are equal to the twins' bit for bit. What follows from them differs by rounding: errors are
+measured in units of the type's eps times the sum of the absolute values of all terms, which bounds
+what any order of summation can lose.
+"""
+
+import inspect
+import itertools
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import torch
+from hypothesis import given, strategies as st
+from torch import Tensor
+
+import torchsmooth as ts
+from torchsmooth import _reference
+from torchsmooth.distributions import LAWS
+from torchsmooth.samplers import SAMPLERS
+
+
+ROOT = Path(__file__).parents[1]
+OPS = torch.ops.torchsmooth
+
+# Around what the kernels distinguish: rows of 8 and 16 weights, 24 elements that are ranked by
+# counting, 25 that go through the network, blocks of 32 samples.
+SIZES = [0, 1, 2, 3, 5, 7, 8, 9, 24, 25, 33, 100]
+DTYPES = [torch.float32, torch.float64]
+ELEMENTS = 3
+SAMPLES = 36  # a block of 32 and a piece; pairs of pairs
+SEED = -0x0123456789ABCDEF
+
+SCIPY = {
+    "gaussian": scipy.stats.norm,
+    "logistic": scipy.stats.logistic,
+    "gumbel": scipy.stats.gumbel_r,
+    "cauchy": scipy.stats.cauchy,
+    "laplace": scipy.stats.laplace,
+    "triangular": scipy.stats.triang(0.5, loc=-1, scale=2),
+    "wigner_semicircle": scipy.stats.beta(1.5, 1.5, loc=-1, scale=2),
+}
+SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "gaussian": lambda x: x,
+    "logistic": lambda x: np.tanh(x / 2),
+    "gumbel": lambda x: -np.expm1(-x),
+    "cauchy": lambda x: 2 * x / (1 + x**2),
+    "laplace": np.sign,
+    "triangular": lambda x: np.sign(x) / (1 - abs(x)),
+    "wigner_semicircle": lambda x: x / ((1 - x) * (1 + x)),
+}
+
+
+def sampling(
+    n: int,
+    num_samples: int = SAMPLES,
+    sampler: str = "mc",
+    antithetic: bool = False,
+    seed: int = SEED,
+) -> dict[str, Any]:
+    """The arguments that all ops that draw have in common."""
+    return {
+        "seed": torch.tensor(seed),
+        "directions": SAMPLERS[sampler].directions(n, torch.device("cpu")),
+        "sampler": sampler,
+        "antithetic": antithetic,
+        "num_samples": num_samples,
+    }
+
+
+def scale_of(shape: str, n: int, dtype: torch.dtype) -> Tensor:
+    """Scales in [0.5, 1], or invertible matrices."""
+    matrix = shape.endswith("nn")
+    batch = ELEMENTS if shape.startswith("B") else 1
+    if matrix:
+        return torch.randn(batch, n, n, dtype=dtype) / max(n, 1) ** 0.5 + torch.eye(n, dtype=dtype)
+    return 0.5 + 0.5 * torch.rand(batch, n if shape.endswith("n") else 1, dtype=dtype)
+
+
+def on(device: torch.device, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in arguments.items()}
+
+
+def run(name: str, device: torch.device, **arguments: Any) -> tuple[Tensor, ...]:
+    """The outputs of an op, on the CPU."""
+    outputs = getattr(OPS, name)(**on(device, arguments))
+    return tuple(t.cpu() for t in (outputs if isinstance(outputs, tuple) else (outputs,)))
+
+
+def twin(name: str, **arguments: Any) -> tuple[Tensor, ...]:
+    outputs = getattr(_reference, name)(**arguments)
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def assert_within(actual: Tensor, expected: Tensor, terms: Tensor | float, roundings: int) -> None:
+    """Equal up to so many roundings of the sum of the absolute values of all terms."""
+    assert actual.shape == expected.shape and actual.dtype == expected.dtype
+    bound = roundings * torch.finfo(actual.dtype).eps * torch.as_tensor(terms, dtype=torch.float64)
+    error = (actual.double() - expected.double()).abs()
+    assert (error <= bound).all(), f"{(error / bound).max() * roundings:.1f} roundings"
+
+
+def draws(law: str, n: int, arguments: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """Noise, and the sizes of both weights and of what cancels in them: [ELEMENTS, s, n] each."""
+    s = arguments["num_samples"]
+    word = _reference.words(**arguments, n=n, start=0, stop=ELEMENTS * s)
+    noise, score, _ = _reference.draw_weights(law, word, torch.float64, 0.0)
+    sizes = (noise, 1 + score.abs(), 1 + (score * noise).abs())
+    return tuple(t.reshape(ELEMENTS, s, n) for t in sizes)
+
+
+# --- schemas ---------------------------------------------------------------------------------
+
+
+def schema_table() -> dict[str, str]:
+    """The schemas of csrc/ops.cpp by the names of the ops."""
+    source = (ROOT / "csrc" / "ops.cpp").read_text()
+    definitions = re.findall(r'm\.def\(((?:\s*"[^"]*")+)\)', source)
+    schemas = ["".join(re.findall(r'"([^"]*)"', definition)) for definition in definitions]
+    return {schema.split("(")[0]: schema for schema in schemas}
+
+
+NAMES = sorted(schema_table())
+
+
+def test_all_schemas_are_registered() -> None:
+    prefix = "torchsmooth::"
+    registered = {
+        name.removeprefix(prefix)
+        for name in torch._C._dispatch_get_all_op_names()
+        if name.startswith(prefix)
+    }
+    assert registered == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_schema(name: str) -> None:
+    assert str(getattr(OPS, name).default._schema) == f"torchsmooth::{schema_table()[name]}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kernels(name: str, device: torch.device) -> None:
+    for key in (device.type.upper(), "Meta", "CompositeExplicitAutograd", "Autograd"):
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(f"torchsmooth::{name}", key), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_twin_has_the_arguments_of_the_schema(name: str) -> None:
+    arguments = [argument.name for argument in getattr(OPS, name).default._schema.arguments]
+    assert list(inspect.signature(getattr(_reference, name)).parameters) == arguments
+
+
+def examples(name: str) -> list[dict[str, Any]]:
+    """Arguments for an op, as different as its branches."""
+    n, elements, s = 4, ELEMENTS, 8
+    x = torch.randn(elements, n)
+    rows = {"start": 3, "stop": elements * s - 2}
+    count = rows["stop"] - rows["start"]
+    sobol = sampling(n, s, "sobol", antithetic=True)
+    sorting = {"x": x, "law": "gumbel", "num_samples": s, "descending": False, "factor": 1 / s}
+    vector, matrix = scale_of("Bn", n, torch.float32), scale_of("nn", n, torch.float32)
+    if name == "words":
+        return [
+            {**sampling(n, s, "mc"), "n": n, **rows},
+            {**sampling(n, 16, "rqmc_cartesian"), "n": n, **rows},
+            {**sobol, "n": n, "start": 0, "stop": 0},
+        ]
+    if name == "perturb":
+        return [
+            {"x": x, "scale": scale, "law": "gumbel", **sobol, **rows} for scale in (vector, matrix)
+        ]
+    if name == "reduce":
+        return [
+            {
+                "values": torch.randn(count, 2),
+                "pivot": torch.randn(elements, 2),
+                "law": "cauchy",
+                **sobol,
+                "n": n,
+                "pair_weight": 0.5,
+                "moment": moment,
+                **rows,
+            }
+            for moment in ("none", "diagonal", "outer")
+        ]
+    if name == "argsort":
+        return [
+            {
+                **sorting,
+                **sobol,
+                "scale": vector,
+                "pair_weight": 0.5,
+                "baseline": baseline,
+                "jacobian": jacobian,
+            }
+            for baseline, jacobian in (("none", "none"), ("fx", "x"), ("mean", "x_and_scale"))
+        ]
+    if name == "argsort_backward":
+        return [
+            {
+                **sorting,
+                **sobol,
+                "scale": vector,
+                "pair_weight": 0.5,
+                "grad": torch.randn(elements, n, n),
+                "baseline": torch.randn(elements),
+                "scale_gradient": scale_gradient,
+            }
+            for scale_gradient in (False, True)
+        ]
+    assert name == "evaluate_law", f"give examples of the arguments of {name}"
+    return [{"x": x, "law": law, "function": "log_prob"} for law in ("gaussian", "triangular")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_opcheck(name: str, device: torch.device) -> None:
+    for arguments in examples(name):
+        torch.library.opcheck(getattr(OPS, name).default, (), on(device, arguments))
+
+
+@pytest.mark.parametrize(
+    "name, argument",
+    [
+        ("perturb", "x"),
+        ("perturb", "scale"),
+        ("reduce", "values"),
+        ("argsort", "x"),
+        ("argsort_backward", "grad"),
+        ("evaluate_law", "x"),
+    ],
+)
+def test_ops_have_no_silent_gradient(name: str, argument: str, device: torch.device) -> None:
+    arguments = on(device, examples(name)[-1])
+    arguments[argument].requires_grad_()
+    outputs = getattr(OPS, name)(**arguments)
+    first = outputs[0] if isinstance(outputs, tuple) else outputs
+    with pytest.raises(RuntimeError, match=f"torch.ops.torchsmooth.{name} is a building block"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ops_refuse_vmap(name: str, device: torch.device) -> None:
+    arguments = on(device, examples(name)[0])
+    tensor = next(k for k, v in arguments.items() if isinstance(v, Tensor))
+    mapped = torch.stack([arguments[tensor]] * 2)
+    with pytest.raises(NotImplementedError, match="as a batch dimension instead"):
+        torch.vmap(lambda t: getattr(OPS, name)(**{**arguments, tensor: t}))(mapped)
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+@st.composite
+def ranges_of_words(draw: st.DrawFn) -> dict[str, Any]:
+    """Arguments of `words`, with ranges that begin and end anywhere."""
+    sampler = draw(st.sampled_from(sorted(SAMPLERS)))
+    antithetic = draw(st.booleans())
+    if sampler.endswith("cartesian"):
+        n = draw(st.integers(0, 6))
+        points = draw(st.integers(1, {0: 100, 1: 100, 2: 12, 3: 6}.get(n, 3))) ** max(n, 1)
+    else:
+        n = draw(st.integers(0, 40))
+        points = draw(st.integers(1, 150))
+    num_samples = 2 * points if antithetic else points
+    start = draw(st.integers(0, 4 * num_samples))
+    return {
+        **sampling(n, num_samples, sampler, antithetic, draw(st.integers(-(2**63), 2**63 - 1))),
+        "n": n,
+        "start": start,
+        "stop": start + draw(st.integers(0, 3 * num_samples)),
+    }
+
+
+@given(arguments=ranges_of_words())
+def test_words_are_the_twins(arguments: dict[str, Any], device: torch.device) -> None:
+    torch.testing.assert_close(run("words", device, **arguments), twin("words", **arguments))
+
+
+@pytest.mark.parametrize("antithetic", [False, True])
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_words_of_many_samples_and_far_elements(
+    sampler: str, antithetic: bool, device: torch.device
+) -> None:
+    """The last of 2^30 samples of the last batch elements that 32 bits can number."""
+    s = 2**30
+    if antithetic and sampler.endswith("cartesian"):
+        s = 2 * 22000**2
+    n = 2 if sampler.endswith("cartesian") else 5
+    last = (2**32 - 1) * s
+    arguments = {**sampling(n, s, sampler, antithetic), "n": n}
+    for start in (0, s - 7, last - 5, last + s - 5):
+        rows = {"start": start, "stop": start + 10}
+        torch.testing.assert_close(
+            run("words", device, **arguments, **rows), twin("words", **arguments, **rows)
+        )
+
+
+@pytest.mark.parametrize("antithetic", [False, True])
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_chunks_of_words_are_those_of_the_whole(
+    sampler: str, antithetic: bool, device: torch.device
+) -> None:
+    n, points = 2, 49
+    s = 2 * points if antithetic else points
+    arguments = {**sampling(n, s, sampler, antithetic), "n": n}
+    (whole,) = run("words", device, **arguments, start=0, stop=5 * s)
+    for step in (1, 3, 32, 33, s + 1):
+        cuts = [*range(0, 5 * s, step), 5 * s]
+        chunks = [
+            run("words", device, **arguments, start=start, stop=stop)[0]
+            for start, stop in itertools.pairwise(cuts)
+        ]
+        torch.testing.assert_close(torch.cat(chunks), whole, rtol=0, atol=0)
+
+
+# --- laws ------------------------------------------------------------------------------------
+
+
+def quantiles(law: str, word: np.ndarray) -> np.ndarray:
+    """icdf((word + 1/2) / 2^32), each tail from its own end."""
+    lower = (word + 0.5) / 2**32
+    upper = (2**32 - 1 - word + 0.5) / 2**32
+    return np.where(word < 2**31, SCIPY[law].ppf(lower), SCIPY[law].isf(upper))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("law", LAWS)
+def test_noise_is_the_quantile_of_the_word(
+    law: str, dtype: torch.dtype, device: torch.device
+) -> None:
+    """Of the extremes of two million words, and of some between them."""
+    s = 2**21
+    arguments = {**sampling(1, s), "start": 0, "stop": s}
+    zero, one = torch.zeros(1, 1, dtype=dtype), torch.ones(1, 1, dtype=dtype)
+    (word,) = run("words", device, **arguments, n=1)
+    (noise,) = run("perturb", device, x=zero, scale=one, law=law, **arguments)
+    order = word.squeeze(1).argsort()
+    tails, between = torch.cat([order[:50], order[-50:]]), order[:: s // 1000]
+    for rows, least in ((between, 1.0), (tails, 0.0)):
+        expected = torch.tensor(quantiles(law, word[rows].numpy()))
+        assert_within(noise[rows], expected.to(dtype), least + expected.abs(), 16)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("law", LAWS)
+def test_functions_of_laws(law: str, dtype: torch.dtype, device: torch.device) -> None:
+    eps = torch.finfo(dtype).eps
+    p = np.concatenate([10.0 ** np.arange(-9, -1), np.linspace(0.02, 0.48, 24)])
+    u = torch.tensor(np.concatenate([p, 1 - p, [0.5]]), dtype=dtype)
+    x = torch.tensor(np.concatenate([SCIPY[law].ppf(p), SCIPY[law].isf(p)]), dtype=dtype)
+    edge = law in ("triangular", "wigner_semicircle")
+    functions = {
+        "icdf": (u[u < 1], SCIPY[law].ppf),
+        "cdf": (x, SCIPY[law].cdf),
+        "log_prob": (x, SCIPY[law].logpdf),
+        "score": (x[x.abs() < 1] if edge else x, SCORES[law]),
+    }
+    for function, (argument, expected) in functions.items():
+        (actual,) = run("evaluate_law", device, x=argument, law=law, function=function)
+        np.testing.assert_allclose(
+            actual.double().numpy(),
+            expected(argument.double().numpy()),
+            rtol=100 * eps,
+            atol=16 * eps,
+            err_msg=function,
+        )
+
+
+@pytest.mark.parametrize("function", ["icdf", "cdf", "log_prob", "score"])
+@pytest.mark.parametrize("law", LAWS)
+def test_functions_of_laws_are_the_twins(law: str, function: str, device: torch.device) -> None:
+    x = torch.rand(1000, dtype=torch.float64)
+    arguments = {"x": x, "law": law, "function": function}
+    (actual,), (expected,) = (
+        run("evaluate_law", device, **arguments),
+        twin("evaluate_law", **arguments),
+    )
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-13)
+
+
+# --- perturb ---------------------------------------------------------------------------------
+
+
+def perturbing(
+    law: str, n: int, dtype: torch.dtype, scale: str = "11", **options: Any
+) -> dict[str, Any]:
+    return {
+        "x": torch.randn(ELEMENTS, n, dtype=dtype),
+        "scale": scale_of(scale, n, dtype),
+        "law": law,
+        **sampling(n, **options),
+        "start": 0,
+        "stop": ELEMENTS * options.get("num_samples", SAMPLES),
+    }
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("law", LAWS)
+def test_perturb(law: str, dtype: torch.dtype, n: int, device: torch.device) -> None:
+    arguments = perturbing(law, n, dtype)
+    (actual,), (expected,) = run("perturb", device, **arguments), twin("perturb", **arguments)
+    assert_within(actual, expected, 1 + expected.double().abs(), 16)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scale", ["11", "1n", "B1", "Bn", "1nn", "Bnn"])
+@pytest.mark.parametrize("n", [1, 3, 9])
+def test_perturb_scales(n: int, scale: str, dtype: torch.dtype, device: torch.device) -> None:
+    arguments = perturbing("cauchy", n, dtype, scale, antithetic=True, sampler="rqmc_latin")
+    (actual,), (expected,) = run("perturb", device, **arguments), twin("perturb", **arguments)
+    noise, _, _ = draws("cauchy", n, {k: arguments[k] for k in sampling(n)})
+    largest = 1 + noise.abs().sum(-1).flatten()[:, None] * arguments["scale"].abs().max()
+    assert_within(actual, expected, largest, 16)
+
+
+@pytest.mark.parametrize("scale", ["Bn", "Bnn"])
+def test_chunks_of_perturb_are_those_of_the_whole(scale: str, device: torch.device) -> None:
+    arguments = perturbing("logistic", 3, torch.float32, scale, sampler="sobol", num_samples=64)
+    (whole,) = run("perturb", device, **arguments)
+    for step in (1, 5, 32, 65, 4096):
+        cuts = [*range(0, len(whole), step), len(whole)]
+        chunks = [
+            run("perturb", device, **{**arguments, "start": start, "stop": stop})[0]
+            for start, stop in itertools.pairwise(cuts)
+        ]
+        torch.testing.assert_close(torch.cat(chunks), whole, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_perturb_keeps_bad_numbers_apart(bad: float, device: torch.device) -> None:
+    arguments = perturbing("gaussian", 4, torch.float32, "Bn")
+    (clean,) = run("perturb", device, **arguments)
+    arguments["x"][1, 2] = bad
+    (actual,) = run("perturb", device, **arguments)
+    clean.view(ELEMENTS, SAMPLES, 4)[1, :, 2] = bad
+    torch.testing.assert_close(actual, clean, rtol=0, atol=0, equal_nan=True)
+
+
+# --- reduce ----------------------------------------------------------------------------------
+
+
+def reducing(
+    law: str,
+    n: int,
+    dtype: torch.dtype,
+    *,
+    columns: int = 2,
+    pair_weight: float = 0.0,
+    moment: str = "diagonal",
+    start: int = SAMPLES // 2 + 1,
+    stop: int = ELEMENTS * SAMPLES - 3,
+    **options: Any,
+) -> dict[str, Any]:
+    return {
+        "values": 10 + torch.randn(stop - start, columns, dtype=dtype),
+        "pivot": 10 + torch.randn(ELEMENTS, columns, dtype=dtype),
+        "law": law,
+        **sampling(n, **options),
+        "n": n,
+        "pair_weight": pair_weight,
+        "moment": moment,
+        "start": start,
+        "stop": stop,
+    }
+
+
+def assert_reduce_is_the_twins(device: torch.device, arguments: dict[str, Any]) -> None:
+    law, n, start, stop = (arguments[k] for k in ("law", "n", "start", "stop"))
+    element = torch.arange(start, stop) // SAMPLES
+    centered = (arguments["values"] - arguments["pivot"][element]).abs().double()
+    centered = torch.cat([centered, torch.ones(len(centered), 1)], 1)
+    noise, score, _ = (
+        t.flatten(0, 1)[start:stop] for t in draws(law, n, {k: arguments[k] for k in sampling(n)})
+    )
+    product = 1 + score.unsqueeze(2) * noise.abs().unsqueeze(1)
+    if arguments["moment"] == "diagonal":
+        product = product.diagonal(dim1=1, dim2=2)
+    moments = product.flatten(1) if arguments["moment"] != "none" else product[:, :0, 0]
+
+    def terms(weight: Tensor) -> Tensor:  # [elements, M + 1, weights]
+        each = (1 + 2 * arguments["pair_weight"]) * torch.einsum("rm,rk->rmk", centered, weight)
+        return each.new_zeros(ELEMENTS, *each.shape[1:]).index_add(0, element, each)
+
+    actual, expected = run("reduce", device, **arguments), twin("reduce", **arguments)
+    for a, e, weight in zip(actual, expected, (score, moments), strict=True):
+        assert_within(a, e, terms(weight), 16)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("law", LAWS)
+def test_reduce(law: str, dtype: torch.dtype, n: int, device: torch.device) -> None:
+    assert_reduce_is_the_twins(device, reducing(law, n, dtype))
+
+
+@pytest.mark.parametrize("moment", ["none", "diagonal", "outer"])
+@pytest.mark.parametrize("pair_weight", [0.0, 0.25])
+@pytest.mark.parametrize("columns", [0, 1, 15, 16, 40])
+def test_reduce_options(
+    columns: int, pair_weight: float, moment: str, device: torch.device
+) -> None:
+    """Few and many columns take different loops; Gumbel noise is not antisymmetric."""
+    for n, dtype in itertools.product((1, 4, 9), DTYPES):
+        arguments = reducing(
+            "gumbel",
+            n,
+            dtype,
+            columns=columns,
+            pair_weight=pair_weight,
+            moment=moment,
+            antithetic=True,
+        )
+        assert_reduce_is_the_twins(device, arguments)
+
+
+@pytest.mark.parametrize(
+    "start, stop",
+    [(0, 0), (0, 1), (SAMPLES, 2 * SAMPLES), (SAMPLES - 1, SAMPLES + 1), (5, 7), (70, 108)],
+)
+def test_reduce_ranges(start: int, stop: int, device: torch.device) -> None:
+    arguments = reducing("logistic", 3, torch.float64, start=start, stop=stop)
+    actual, expected = run("reduce", device, **arguments), twin("reduce", **arguments)
+    for a, e in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, e)
+
+
+def test_reduce_keeps_bad_numbers_apart(device: torch.device) -> None:
+    arguments = reducing("logistic", 3, torch.float32, start=0, stop=ELEMENTS * SAMPLES)
+    clean = run("reduce", device, **arguments)
+    arguments["values"][SAMPLES + 3, 1] = math.nan
+    for actual, expected in zip(run("reduce", device, **arguments), clean, strict=True):
+        expected[1, 1] = math.nan
+        torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
+
+
+# --- argsort ---------------------------------------------------------------------------------
+
+
+def sorting(
+    law: str,
+    n: int,
+    dtype: torch.dtype,
+    *,
+    scale: str = "Bn",
+    descending: bool = False,
+    pair_weight: float = 0.0,
+    **options: Any,
+) -> dict[str, Any]:
+    """The arguments that both sorting ops take."""
+    return {
+        "x": torch.randn(ELEMENTS, n, dtype=dtype),
+        "scale": scale_of(scale, n, dtype),
+        "law": law,
+        **sampling(n, **options),
+        "descending": descending,
+        "factor": 1 / options.get("num_samples", SAMPLES),
+        "pair_weight": pair_weight,
+    }
+
+
+def gradient_terms(arguments: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Bounds [B, n] of the sums that make up the derivatives in x and in the scale."""
+    n = arguments["x"].shape[1]
+    _, score, moment = draws(arguments["law"], n, {k: arguments[k] for k in sampling(n)})
+    by = (1 + 2 * arguments["pair_weight"]) * arguments["factor"] / arguments["scale"].double()
+    return by * score.sum(1), by * moment.sum(1)
+
+
+def assert_argsort_is_the_twins(
+    device: torch.device, arguments: dict[str, Any], baseline: str = "mean"
+) -> None:
+    in_x, in_scale = gradient_terms(arguments)
+    for jacobian in ("none", "x", "x_and_scale"):
+        options = {"baseline": baseline, "jacobian": jacobian}
+        actual = run("argsort", device, **arguments, **options)
+        expected = twin("argsort", **arguments, **options)
+        # Counts are integers; only the quotient is rounded.
+        assert_within(actual[0], expected[0], 1.0, 1)
+        for a, e, terms in zip(actual[1:], expected[1:], (in_x, in_scale), strict=True):
+            if e.ndim == 1:  # not asked for
+                assert a.shape == e.shape == (0,)
+            else:
+                assert_within(a, e, terms[:, None, None], 16)
+
+
+def assert_backward_is_the_twins(device: torch.device, arguments: dict[str, Any]) -> None:
+    elements, n = arguments["x"].shape
+    grad = torch.randn(elements, n, n).to(arguments["x"].dtype)
+    size = 1 + grad.double().abs().sum((1, 2))
+    baseline = torch.rand(elements).to(grad)
+    for scale_gradient in (False, True):
+        options = {"grad": grad, "baseline": baseline, "scale_gradient": scale_gradient}
+        actual = run("argsort_backward", device, **arguments, **options)
+        expected = twin("argsort_backward", **arguments, **options)
+        for a, e, terms in zip(actual, expected, gradient_terms(arguments), strict=True):
+            assert_within(a, e, (terms * size[:, None])[:, : e.shape[1]], 16)
+
+
+# In float32 some of many elements come so close that rounding decides their order: the kernels'
+# sorting itself is compared with their own noise below, for all sizes.
+@pytest.mark.parametrize(
+    "dtype, n",
+    [(dtype, n) for dtype in DTYPES for n in SIZES if dtype == torch.float64 or n < 10],
+)
+@pytest.mark.parametrize("law", LAWS)
+def test_argsort(law: str, dtype: torch.dtype, n: int, device: torch.device) -> None:
+    arguments = sorting(law, n, dtype)
+    assert_argsort_is_the_twins(device, arguments)
+    assert_backward_is_the_twins(device, arguments)
+
+
+@pytest.mark.parametrize("scale", ["11", "1n", "B1", "Bn"])
+@pytest.mark.parametrize("n", [1, 3, 7, 8, 25])
+def test_argsort_scales(n: int, scale: str, device: torch.device) -> None:
+    arguments = sorting("laplace", n, torch.float64, scale=scale)
+    assert_argsort_is_the_twins(device, arguments)
+    assert_backward_is_the_twins(device, arguments)
+
+
+@pytest.mark.parametrize("baseline", ["none", "fx", "mean"])
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("pair_weight", [0.0, 0.25])
+@pytest.mark.parametrize("n", [1, 4, 9, 26])
+def test_argsort_options(
+    n: int, pair_weight: float, descending: bool, baseline: str, device: torch.device
+) -> None:
+    for sampler, antithetic in itertools.product(("mc", "sobol"), (False, True)):
+        arguments = sorting(
+            "gumbel",
+            n,
+            torch.float64,
+            descending=descending,
+            pair_weight=pair_weight,
+            sampler=sampler,
+            antithetic=antithetic,
+        )
+        assert_argsort_is_the_twins(device, arguments, baseline)
+        assert_backward_is_the_twins(device, arguments)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("n", [*SIZES, 300])
+def test_argsort_sorts_what_perturb_makes(
+    n: int, descending: bool, dtype: torch.dtype, device: torch.device
+) -> None:
+    """The share of samples in which an element has a rank, from the very same perturbed points."""
+    arguments = sorting("logistic", n, dtype, descending=descending)
+    (matrix, _, _) = run("argsort", device, **arguments, baseline="none", jacobian="none")
+    drawing = {k: arguments[k] for k in ("x", "scale", "law", *sampling(n))}
+    (points,) = run("perturb", device, **drawing, start=0, stop=ELEMENTS * SAMPLES)
+    samples = ts.hard.argsort(points, descending=descending).view(ELEMENTS, SAMPLES, n, n)
+    torch.testing.assert_close(matrix, samples.double().mean(1).to(dtype), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("n", SIZES)
+def test_ties_go_to_the_lower_index(
+    n: int, descending: bool, dtype: torch.dtype, device: torch.device
+) -> None:
+    """Noise too small to change the integers, so that equal ones stay equal."""
+    arguments = sorting("logistic", n, dtype, descending=descending)
+    arguments["x"] = torch.randint(1, max(2, n // 3), (ELEMENTS, n)).to(dtype)
+    arguments["scale"] = torch.full((1, 1), 1e-30, dtype=dtype)
+    (matrix, _, _) = run("argsort", device, **arguments, baseline="mean", jacobian="x")
+    key = -arguments["x"].numpy() if descending else arguments["x"].numpy()
+    expected = np.argsort(key, axis=1, kind="stable")
+    np.testing.assert_array_equal(matrix.argmax(-1) if n else matrix.sum(-1), expected)
+    assert ((matrix == 0) | (matrix == 1)).all()
+
+
+@pytest.mark.parametrize("n", [1, 5, 9, 30])
+@pytest.mark.parametrize(
+    "argument, bad",
+    [
+        ("x", math.nan),
+        ("x", math.inf),
+        ("x", -math.inf),
+        ("scale", math.nan),
+        ("scale", math.inf),
+        ("scale", 0.0),
+    ],
+)
+def test_argsort_keeps_bad_numbers_apart(
+    argument: str, bad: float, n: int, device: torch.device
+) -> None:
+    arguments = sorting("logistic", n, torch.float32)
+    forward = {"baseline": "fx", "jacobian": "x_and_scale"}
+    backward = {
+        "grad": torch.randn(ELEMENTS, n, n),
+        "baseline": torch.randn(ELEMENTS),
+        "scale_gradient": True,
+    }
+
+    def outputs() -> tuple[Tensor, ...]:
+        return (
+            *run("argsort", device, **arguments, **forward),
+            *run("argsort_backward", device, **arguments, **backward),
+        )
+
+    clean = outputs()
+    arguments[argument][1, n - 1] = bad
+    for actual, expected in zip(outputs(), clean, strict=True):
+        expected[1] = math.nan
+        torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
+    for actual, expected in zip(
+        outputs(),
+        (
+            *twin("argsort", **arguments, **forward),
+            *twin("argsort_backward", **arguments, **backward),
+        ),
+        strict=True,
+    ):
+        assert (actual.isnan() == expected.isnan()).all()
+
+
+@pytest.mark.parametrize("elements, n", [(0, 3), (0, 0), (2, 0)])
+def test_empty(elements: int, n: int, device: torch.device) -> None:
+    s = 8
+    x, one = torch.ones(elements, n), torch.ones(1, 1)
+    common = {"x": x, "scale": one, "law": "gaussian", **sampling(n, s)}
+    options = {"descending": False, "factor": 1.0, "pair_weight": 0.0}
+    (points,) = run("perturb", device, **common, start=0, stop=elements * s)
+    assert points.shape == (elements * s, n)
+    outputs = run("argsort", device, **common, **options, baseline="mean", jacobian="x_and_scale")
+    assert [t.shape for t in outputs] == [(elements, *(n,) * k) for k in (2, 3, 3)]
+    outputs = run(
+        "argsort_backward",
+        device,
+        **common,
+        **options,
+        grad=torch.ones(elements, n, n),
+        baseline=torch.ones(elements),
+        scale_gradient=True,
+    )
+    assert [t.shape for t in outputs] == [(elements, n)] * 2
+    scores, moments = run(
+        "reduce",
+        device,
+        values=torch.ones(elements * s, 2),
+        pivot=torch.ones(elements, 2),
+        law="gaussian",
+        **sampling(n, s),
+        n=n,
+        pair_weight=0.0,
+        moment="outer",
+        start=0,
+        stop=elements * s,
+    )
+    assert scores.shape == (elements, 3, n) and moments.shape == (elements, 3, n * n)
+
+
+# --- the same bits whoever computes them -----------------------------------------------------
+
+
+def all_outputs(device: torch.device, elements: int, s: int, n: int) -> dict[str, Tensor]:
+    """What every op that draws makes of one problem."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(elements, n, generator=generator)
+    common = {"law": "gumbel", **sampling(n, s, "sobol", antithetic=True)}
+    options = {"descending": False, "factor": 1 / s, "pair_weight": 0.5}
+    values = torch.randn(elements * s, 2, generator=generator)
+    rows = {"start": 0, "stop": elements * s}
+    scaled = {"x": x, "scale": torch.ones(1, 1), **common}
+    pivot = torch.zeros(elements, 2)
+    outputs = {
+        "words": run("words", device, **sampling(n, s, "rqmc_latin"), n=n, **rows),
+        "perturb": run("perturb", device, **scaled, **rows),
+        "reduce": run(
+            "reduce",
+            device,
+            values=values,
+            pivot=pivot,
+            **common,
+            n=n,
+            pair_weight=0.5,
+            moment="outer",
+            **rows,
+        ),
+        "argsort": run(
+            "argsort", device, **scaled, **options, baseline="mean", jacobian="x_and_scale"
+        ),
+        "shares": run("argsort", device, **scaled, **options, baseline="mean", jacobian="none"),
+        "argsort_backward": run(
+            "argsort_backward",
+            device,
+            **scaled,
+            **options,
+            grad=torch.randn(elements, n, n, generator=generator),
+            baseline=torch.zeros(elements),
+            scale_gradient=True,
+        ),
+    }
+    return {f"{name}.{i}": t for name, group in outputs.items() for i, t in enumerate(group)}
+
+
+@pytest.mark.parametrize(
+    "elements, s, n", [(1, 2**17, 3), (1, 2**14 + 2, 9), (3, 20000, 5), (70, 300, 5), (2, 64, 40)]
+)
+def test_threads_do_not_change_a_bit(
+    elements: int, s: int, n: int, threads: Callable[[int], None]
+) -> None:
+    """Also where one batch element is cut into segments for several threads."""
+    cpu = torch.device("cpu")
+    threads(1)
+    alone = all_outputs(cpu, elements, s, n)
+    for count in (2, 3):
+        threads(count)
+        torch.testing.assert_close(all_outputs(cpu, elements, s, n), alone, rtol=0, atol=0)
+
+
+def test_two_runs_are_equal(device: torch.device) -> None:
+    first, second = (all_outputs(device, 3, 1000, 6) for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("isa", ["baseline", "avx2"])
+def test_instruction_sets_agree(isa: str, tmp_path: Path) -> None:
+    """Words bit for bit; the rest to the rounding of multiply-adds."""
+    script = (
+        "import sys, torch, test_ops\n"
+        "torch.save(test_ops.all_outputs(torch.device('cpu'), 3, 1000, 6), sys.argv[1])\n"
+    )
+    path = tmp_path / "outputs.pt"
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(path)],
+        env={
+            **os.environ,
+            "TORCHSMOOTH_CPU": isa,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        },
+        capture_output=True,
+        text=True,
+    )
+    if f"this machine has no {isa}" in result.stderr:
+        pytest.skip(f"no {isa} here")
+    assert result.returncode == 0, result.stderr
+    other, own = torch.load(path), all_outputs(torch.device("cpu"), 3, 1000, 6)
+    torch.testing.assert_close(other["words.0"], own["words.0"], rtol=0, atol=0)
+    torch.testing.assert_close(other, own, rtol=1e-4, atol=1e-4)
