@@ -370,7 +370,6 @@ class TestSobol(SamplerSuite):
                 (a >> (31 - r), 2 << r), (a >> (27 - r) & 15, 16), (b >> (27 - r) & 15, 16)
             )
 
-    @pytest.mark.xfail(strict=True, reason="the hash reaches 96 of the 128 scrambles of 8 points")
     def test_law_of_eight_points(self) -> None:
         # Nested uniform scrambling flips each of the 7 inner nodes of a binary tree by a fair coin.
         top = draw_words(self.sampler, 8, 2, 20 * REPLICAS) >> 29

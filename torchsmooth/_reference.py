@@ -173,16 +173,17 @@ def _sobol(rows: _Rows, directions: Tensor) -> Tensor:
         direction = directions[: rows.n, bit].to(torch.int64) & _MASK
         x = x ^ (((rows.point >> bit) & 1) * direction)
     # Nested uniform scrambling by a hash, in reversed bits: see csrc/core/samplers.h.
-    k0, k1, k2, k3 = rows.element_keys(_SCRAMBLE)
-    spread = rows.spread
-    x = (x + spread(k0)) & _MASK
-    x = x ^ _low_product(x, spread(k1 & ~1))
-    x = _low_product(x, spread(k2 | 1))
-    x = x ^ _low_product(x, spread(k3 & ~1))
-    x = (x + spread(_mix(k0 ^ k2))) & _MASK
-    x = x ^ _low_product(x, 0x05526C56)
-    x = _low_product(x, spread(_mix(k1 ^ k3) | 1))
-    x = x ^ _low_product(x, 0x53A22864)
+    k0, k1, k2, k3 = (rows.spread(key) for key in rows.element_keys(_SCRAMBLE))
+    octant = x & 7
+    flips = ((k0 >> 1) & 1) | ((k0 >> (2 | (x & 1))) & 1) << 1 | ((k0 >> (4 | (x & 3))) & 1) << 2
+    addend = _low_product(octant ^ k1, 0x9E3779B1)
+    addend = _low_product(addend ^ (addend >> 15), 0x846CA68B)
+    x = (x + (addend ^ (addend >> 16))) & _MASK
+    x = _low_product(x, k2 | 1)
+    x = x ^ _low_product(x, k3 & ~1)
+    x = (x + k0) & _MASK
+    x = x ^ _low_product(x, k1 & ~1)
+    x = (x & ~7) | (octant ^ flips)
     return _reverse_bits(x)
 
 
