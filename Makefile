@@ -32,7 +32,7 @@ lint: $(VENV)/.built
 
 # What the library needs of LibTorch must be stable; prints the oldest torch that it runs with.
 abi: $(VENV)/.built
-	$(VENV)/bin/torch-abi-audit torchsmooth/_C.so
+	$(VENV)/bin/torch-abi-audit --check torch torchsmooth/_C.so
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,7 @@ cuda: $(CUDA_VENV)/.installed $(VENV)/.built
 	$(CUDA_VENV)/bin/python $(PIP) --force-reinstall --no-deps dist/*.whl
 	$(CUDA_VENV)/bin/pytest tests/test_ops.py tests/examples $(PYTEST_ARGS)
 	TORCHSMOOTH_CUDA=1 $(CUDA_VENV)/bin/python $(PIP) --no-build-isolation --force-reinstall --no-deps .
+	$(VENV)/bin/torch-abi-audit --check torch $(CUDA_VENV)/lib/python*/site-packages/torchsmooth/_C_cuda.so
 	$(CUDA_VENV)/bin/pytest tests/test_cuda_library.py $(PYTEST_ARGS)
 
 $(CUDA_VENV)/.installed: pyproject.toml
