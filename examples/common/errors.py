@@ -1,0 +1,43 @@
+"""Errors that the person at the command line can mend, and how a program ends on them."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+
+USER_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+class UserError(Exception):
+    """Shown as one line on stderr, without a traceback; the program exits with code 2."""
+
+
+class Interrupted(Exception):
+    """The program was asked to stop, and did; the message says how to go on."""
+
+
+@contextlib.contextmanager
+def user_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn exceptions of these kinds, raised by a library about its arguments, into a UserError."""
+    try:
+        yield
+    except kinds as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def run_program(program: str, main: Callable[[], None]) -> NoReturn:
+    """Exit as `main` ends: 0, or one line on stderr and the exit code that goes with it."""
+    try:
+        main()
+    except UserError as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except Interrupted as interrupted:
+        print(f"{program}: {interrupted}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted outside the training loop, nothing saved", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    sys.exit(0)

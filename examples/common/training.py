@@ -1,0 +1,150 @@
+"""A training loop that can be killed at any step and resumed bit for bit."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import checkpoint
+from .errors import Interrupted, UserError
+from .interrupt import Interrupt
+from .progress import Progress
+from .run_directory import RunDirectory
+
+
+class Training:
+    """Everything that a loop knows at the end of a step, and the loop itself.
+
+    Two runs that reach step t by different ways (one straight, one killed and resumed) must stand
+    there with the same bits. So a step may depend on nothing but this state and its own number,
+    and nothing here depends on the step that a run is meant to end at.
+
+    - `settings`: what the run was started with, kept in the checkpoints.
+    - `best_by`: the validation metric whose maximum chooses the weights that are kept as the best.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        settings: dict[str, Any],
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        best_by: str,
+    ) -> None:
+        self.directory = directory
+        self.settings = settings
+        self.model = model
+        self.optimizer = optimizer
+        self.best_by = best_by
+        self.step = 0
+        self.seconds = 0.0
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {}  # step, metrics, and the weights of the model
+        # Summed where it is computed: reading it at every step would make the loop wait for a GPU.
+        self._loss_sum = torch.zeros((), device=next(model.parameters()).device)
+
+    def run(
+        self,
+        steps: int,
+        train_step: Callable[[int], Tensor],
+        evaluate: Callable[[], dict[str, float]],
+        *,
+        eval_every: int,
+        checkpoint_every: int,
+        progress: bool,
+    ) -> None:
+        """Train up to step `steps`; `train_step(t)` returns the loss of step t as a tensor.
+
+        SIGINT and SIGTERM end the step under way, save a checkpoint, and raise `Interrupted`.
+        """
+        started = time.perf_counter() - self.seconds
+        with Interrupt() as interrupt, Progress(steps, start=self.step, shown=progress) as bar:
+            while self.step < steps:
+                self._loss_sum += train_step(self.step)
+                self.step += 1
+                if self.step % eval_every == 0:
+                    self._look(evaluate())
+                self.seconds = time.perf_counter() - started
+                last = self.step == steps
+                if self.step % checkpoint_every == 0 or last or interrupt.requested:
+                    checkpoint.save(self.directory.checkpoint, self.state_dict())
+                bar.advance(self._numbers)
+                if interrupt.requested and not last:
+                    raise Interrupted(
+                        f"interrupted after step {self.step} of {steps}, saved; "
+                        f"continue with --resume {self.directory.path}"
+                    )
+
+    def finish(self, evaluate: Callable[[], dict[str, float]]) -> None:
+        """Look at the last step too, if it lies between two looks.
+
+        This comes after the last checkpoint: were it in there, a run that is continued from it
+        would differ from one that went further in the first place.
+        """
+        if not self.history or self.history[-1]["step"] != self.step:
+            self._look(evaluate())
+        self._save_best()  # a resumed run may have another directory than it had then
+
+    def state_dict(self) -> dict[str, Any]:
+        rng = {"cpu": torch.get_rng_state()}
+        if self._loss_sum.is_cuda:
+            rng["cuda"] = torch.cuda.get_rng_state(self._loss_sum.device)
+        return {
+            "settings": self.settings,
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+            "best": self.best,
+            "loss_sum": self._loss_sum,
+            "rng": rng,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.seconds = state["seconds"]
+        self.history = state["history"]
+        self.best = state["best"]
+        self._loss_sum.copy_(state["loss_sum"])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"]["cpu"])
+        if self._loss_sum.is_cuda and "cuda" in state["rng"]:
+            torch.cuda.set_rng_state(state["rng"]["cuda"], self._loss_sum.device)
+
+    def _look(self, metrics: dict[str, float]) -> None:
+        """Add a row to the history, with the mean loss since the last one; keep the best."""
+        row = {"step": self.step, "loss": self._mean_loss(), **metrics}
+        if not math.isfinite(row["loss"]):
+            raise UserError(
+                f"the loss is {row['loss']} at step {self.step}; "
+                "start anew with a smaller --lr or a larger --scale"
+            )
+        self.history.append(row)
+        self._loss_sum.zero_()
+        if not self.best or metrics[self.best_by] > self.best["metrics"][self.best_by]:
+            weights = {name: w.cpu().clone() for name, w in self.model.state_dict().items()}
+            self.best = {"step": self.step, "metrics": metrics, "model": weights}
+            self._save_best()
+
+    def _save_best(self) -> None:
+        checkpoint.save(self.directory.best, {"settings": self.settings, **self.best})
+
+    def _mean_loss(self) -> float:
+        return self._loss_sum.item() / (self.step - self._last_look())
+
+    def _last_look(self) -> int:
+        return int(self.history[-1]["step"]) if self.history else 0
+
+    def _numbers(self) -> dict[str, float]:
+        """What the progress bar shows: the loss since the last look, and what was seen there."""
+        shown = dict(self.history[-1]) if self.history else {}
+        shown.pop("step", None)
+        if self.step > self._last_look():
+            shown["loss"] = self._mean_loss()
+        return shown
