@@ -4,12 +4,14 @@
 kernel the plain PyTorch twin of the op runs instead.
 """
 
+import functools
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from . import _reference, hard
 
@@ -160,6 +162,52 @@ for _name in NAMES:
     torch.library.register_vmap(f"torchsmooth::{_name}", _refuse_vmap)
 
 
+class _FirstDerivatives(torch.autograd.Function):
+    """The identity in the first `count` tensors, which depend on the others: do not ask how."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tensors[:count]
+
+    @staticmethod
+    def setup_context(ctx: object, inputs: object, output: object) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: object, *grads: Tensor) -> NoReturn:
+        raise RuntimeError(
+            "a second derivative was asked for, but torchsmooth estimates first derivatives only; "
+            "take differences of gradients with the same seed instead"
+        )
+
+
+def first_order(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., object]:
+    """Makes second derivatives raise, for a `backward` that saves all that it depends on.
+
+    `once_differentiable` would cut the gradients off the inputs: nested transforms and
+    `torch.autograd.functional` would find no path between them and call the derivative zero.
+    """
+
+    @functools.wraps(backward)
+    def wrapper(ctx, *grads):
+        with torch.no_grad():
+            gradients = backward(ctx, *grads)
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return gradients
+        # What is passed on as it came stays differentiable.
+        made = [t is not None and all(t is not grad for grad in grads) for t in gradients]
+        tensors = list(itertools.compress(gradients, made))
+        sources = [t for t in (*ctx.saved_tensors, *grads) if t is not None and t.requires_grad]
+        if not tensors or not sources:
+            return gradients
+        tied = iter(_FirstDerivatives.apply(len(tensors), *tensors, *sources))
+        return tuple(next(tied) if m else t for t, m in zip(gradients, made, strict=True))
+
+    return wrapper
+
+
 class SortOptions(NamedTuple):
     """The arguments of the sorting ops that are not tensors, in the order of their schemas.
 
@@ -203,7 +251,7 @@ class _ArgSort(NoVmap):
         ctx.save_for_backward(x, scale, seed, directions, matrix, *jacobians)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx, grad, *_):
         if grad is None:
             return None, None, None, None, None, None

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils import _pytree as pytree
 
 from . import _ops, _reference  # noqa: F401  (the first loads the ops)
@@ -125,14 +124,15 @@ class _ScoreGradient(_ops.NoVmap):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, _, scale, first, second, noise, ctx.options = inputs
+        _, x, scale, first, second, noise, ctx.options = inputs
         ctx.noise = noise._replace(seed=None, directions=None)
-        ctx.save_for_backward(scale, first, second, noise.seed, noise.directions)
+        # x only says that the gradient depends on it.
+        ctx.save_for_backward(scale, first, second, noise.seed, noise.directions, x)
 
     @staticmethod
-    @once_differentiable
+    @_ops.first_order
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        scale, first, second, seed, directions = ctx.saved_tensors
+        scale, first, second, seed, directions, _ = ctx.saved_tensors
         factor, pair_weight, moment, kept = ctx.options
         elements = grad.shape[0]
         if kept:
