@@ -134,10 +134,13 @@ class _ScoreGradient(_ops.NoVmap):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         scale, first, second, seed, directions, _ = ctx.saved_tensors
         factor, pair_weight, moment, kept = ctx.options
-        elements = grad.shape[0]
+        elements, columns = grad.shape
+        _, needs_x, needs_scale, *_ = ctx.needs_input_grad
+        if not needs_x and not needs_scale:  # only f's own parameters and arguments do
+            return grad, None, None, None, None, None, None
         if kept:
             noise = ctx.noise._replace(seed=seed, directions=directions)
-            samples = first.reshape(elements, noise.num_samples, -1)
+            samples = first.reshape(elements, noise.num_samples, columns)
             upstream = grad.to(first.dtype)
             # One number per sample: what the upstream gradient makes of its centred outputs.
             weights = torch.einsum("bsm,bm->bs", samples, upstream)
@@ -154,17 +157,9 @@ class _ScoreGradient(_ops.NoVmap):
         else:
             scores = torch.einsum("bm,bmn->bn", grad.to(first.dtype), first)
             moments = torch.einsum("bm,bmk->bk", grad.to(second.dtype), second)
-        grad_x, grad_scale = _finish(scores.to(scale.dtype), moments.to(scale.dtype), scale)
-        needs_scale = ctx.needs_input_grad[2]
-        return (
-            grad,
-            grad_x,
-            grad_scale.sum_to_size(scale.shape) if needs_scale else None,
-            None,
-            None,
-            None,
-            None,
-        )
+        grad_x, scales = _finish(scores.to(scale.dtype), moments.to(scale.dtype), scale)
+        grad_scale = scales.sum_to_size(scale.shape) if needs_scale else None
+        return grad, grad_x, grad_scale, None, None, None, None
 
 
 class _Outputs:
@@ -180,7 +175,10 @@ class _Outputs:
 
     def pack(self, leaves: list[Tensor]) -> Tensor:
         """[rows, M]"""
-        rows = [leaf.reshape(leaf.shape[0], -1).to(self.dtype) for leaf in leaves]
+        rows = [
+            leaf.reshape(leaf.shape[0], size).to(self.dtype)
+            for leaf, size in zip(leaves, self.sizes, strict=True)
+        ]
         return rows[0] if len(rows) == 1 else torch.cat(rows, 1)
 
     def unpack(self, value: Tensor, batch: tuple[int, ...]) -> Any:
@@ -401,13 +399,14 @@ class _Evaluation:
             sums.add(chunk, start, stop)
             start = stop
 
+        # Whatever f makes of it: NaN for the value and the gradient of an example with NaN or inf.
         finite = x.detach().isfinite().all(1, keepdim=True)
-        mean = sums.total / s
-        mean = mean + torch.where(finite, 0.0, torch.nan).to(mean.dtype)
+        bad = torch.where(finite, 0.0, torch.nan).to(sums.total.dtype)
+        mean = sums.total / s + bad
         if baseline == "mean":
             center = mean.detach()
         else:
-            center = torch.zeros_like(mean) if unperturbed is None else unperturbed
+            center = bad.expand_as(mean) if unperturbed is None else unperturbed + bad
         payload = sums.payload(center, factor)
         # Also without a reverse pass: forward mode is to find a function here and refuse it, not to
         # find nothing and call that zero.
