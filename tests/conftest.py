@@ -1,8 +1,7 @@
 """Fixtures that all tests share.
 
-Every test starts from the same seed, so that it passes or fails always. Statistical tests say how
-many standard errors they allow, and thereby how often they would fail by chance if the seed were
-another.
+Every test starts from the same seed, so that it passes or fails always. How often a statistical
+test would fail by chance if the seed were another is said by `facts.assert_mean`.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +9,6 @@ from collections.abc import Callable, Iterator
 import hypothesis
 import pytest
 import torch
-from torch import Tensor
 
 from torchsmooth import samplers
 
@@ -55,31 +53,3 @@ def threads() -> Iterator[Callable[[int], None]]:
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def assert_mean() -> Callable[..., None]:
-    return _assert_mean
-
-
-def _assert_mean(
-    estimates: Tensor,  # [replicates, ...], independent
-    expected: Tensor | float,  # [...]
-    *,
-    resolution: float,
-    sigmas: float = 5.0,
-) -> None:
-    """The mean of independent estimates is `expected`.
-
-    A correct estimator fails with the probability that a normal variable lies `sigmas` standard
-    deviations away from its mean (5: 6e-7) per entry. `resolution` is the error that the test must
-    be able to see: estimates that scatter so much that it could hide are a failure of the test.
-    """
-    estimates = estimates.detach().double().cpu()
-    mean = estimates.mean(0)
-    error = estimates.std(0) / len(estimates) ** 0.5
-    expected = torch.as_tensor(expected, dtype=torch.float64).detach().cpu().expand_as(mean)
-    allowed = sigmas * error + 1e-12
-    assert (allowed <= resolution).all(), f"standard errors up to {error.max():.2g} hide too much"
-    off = (mean - expected).abs() / allowed * sigmas
-    assert (off <= sigmas).all(), f"{off.max():.1f} sigmas: got {mean}, expected {expected}"

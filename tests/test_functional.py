@@ -10,6 +10,7 @@ import scipy.integrate
 import scipy.stats
 import torch
 import torch.autograd.forward_ad as forward_ad
+from facts import COMPACT, SCIPY, assert_mean, assert_mean_gradient, replicate
 from hypothesis import given, strategies as st
 from torch import Tensor
 
@@ -18,23 +19,9 @@ from torchsmooth import _ops
 from torchsmooth.distributions import LAWS, AbstractDistribution
 
 
-SCIPY = {
-    "gaussian": scipy.stats.norm,
-    "logistic": scipy.stats.logistic,
-    "gumbel": scipy.stats.gumbel_r,
-    "cauchy": scipy.stats.cauchy,
-    "laplace": scipy.stats.laplace,
-    "triangular": scipy.stats.triang(0.5, loc=-1, scale=2),
-    "wigner_semicircle": scipy.stats.semicircular,
-}
 RANDOM_SAMPLERS = ["mc", "rqmc_latin", "rqmc_cartesian", "sobol"]
 SAMPLERS = [*RANDOM_SAMPLERS, "qmc_latin", "qmc_cartesian"]
 COVARIATES = ["none", "fx", "loo"]
-
-
-def replicate(x: Tensor, replicates: int) -> Tensor:
-    """A batch of the same x: every element has noise of its own."""
-    return x.detach().expand(replicates, *x.shape).clone().requires_grad_()
 
 
 def argsort_and_gradients(
@@ -79,7 +66,6 @@ def test_gumbel_argsort_is_plackett_luce(
     n: int,
     sampler: str,
     antithetic: bool,
-    assert_mean: Callable[..., None],
     device: torch.device,
 ) -> None:
     x = torch.linspace(-0.5, 0.7, n, dtype=torch.float64).square().requires_grad_()
@@ -125,7 +111,7 @@ def difference_law(law: str, z: float) -> tuple[float, float]:
     if law == "cauchy":
         return 0.5 + math.atan(z / 2) / math.pi, 1 / (2 * math.pi * (1 + z**2 / 4))
     noise = SCIPY[law]
-    low, high = (-1, 1) if law in ("triangular", "wigner_semicircle") else (-40, 40)
+    low, high = (-1, 1) if law in COMPACT else (-40, 40)
     kinks = [t for t in (-1 + z, 0, z, 1 + z) if low < t < high]
 
     def integral(f: Callable[[float], float]) -> float:
@@ -139,15 +125,7 @@ def difference_law(law: str, z: float) -> tuple[float, float]:
 
 @pytest.mark.parametrize("covariate", COVARIATES)
 @pytest.mark.parametrize("law", LAWS)
-def test_two_elements(
-    law: str, covariate: str, assert_mean: Callable[..., None], device: torch.device
-) -> None:
-    """Value, and gradients in both elements and in the scale.
-
-    Sigmas bound nothing strictly where the score has infinite variance: 8 are allowed there. The
-    triangular law's grows as the logarithm of the number of samples; Wigner's as its cube root, so
-    that only errors of half the gradient are seen.
-    """
+def test_two_elements(law: str, covariate: str, device: torch.device) -> None:
     x, scale = torch.tensor([0.4, -0.1], dtype=torch.float64), 0.8
     z = float(x[0] - x[1]) / scale
     p, density = difference_law(law, z)
@@ -165,11 +143,9 @@ def test_two_elements(
         covariate=covariate,
     )
     slope = density / scale
-    sigmas = 8.0 if law in ("triangular", "wigner_semicircle") else 5.0
-    relative = 0.5 if law == "wigner_semicircle" else 0.1
     assert_mean(matrix, [[p, 1 - p], [1 - p, p]], resolution=0.01)
-    assert_mean(grad_x, [slope, -slope], resolution=relative * slope, sigmas=sigmas)
-    assert_mean(grad_scale, -z * slope, resolution=2 * relative * z * slope, sigmas=sigmas)
+    assert_mean_gradient(law, grad_x, [slope, -slope], resolution=0.1 * slope)
+    assert_mean_gradient(law, grad_scale, -z * slope, resolution=0.2 * z * slope)
 
 
 # --- what holds for every estimate -----------------------------------------------------------
@@ -330,7 +306,6 @@ def test_few_samples_are_unbiased(
     antithetic: bool,
     covariate: str,
     num_samples: int,
-    assert_mean: Callable[..., None],
     device: torch.device,
 ) -> None:
     """Two elements, Gaussian noise: a wrong factor s / (s - 1) would be off by 20 % or more."""

@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.special
-import scipy.stats
 import torch
+from facts import COMPACT, SCIPY
 from hypothesis import given, strategies as st
 from torch import Tensor
 
@@ -41,15 +40,6 @@ ELEMENTS = 3
 SAMPLES = 36  # a block of 32 and a piece; pairs of pairs
 SEED = -0x0123456789ABCDEF
 
-SCIPY = {
-    "gaussian": scipy.stats.norm,
-    "logistic": scipy.stats.logistic,
-    "gumbel": scipy.stats.gumbel_r,
-    "cauchy": scipy.stats.cauchy,
-    "laplace": scipy.stats.laplace,
-    "triangular": scipy.stats.triang(0.5, loc=-1, scale=2),
-    "wigner_semicircle": scipy.stats.beta(1.5, 1.5, loc=-1, scale=2),
-}
 SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gaussian": lambda x: x,
     "logistic": lambda x: np.tanh(x / 2),
@@ -358,12 +348,11 @@ def test_functions_of_laws(law: str, dtype: torch.dtype, device: torch.device) -
     p = np.concatenate([10.0 ** np.arange(-9, -1), np.linspace(0.02, 0.48, 24)])
     u = torch.tensor(np.concatenate([p, 1 - p, [0.5]]), dtype=dtype)
     x = torch.tensor(np.concatenate([SCIPY[law].ppf(p), SCIPY[law].isf(p)]), dtype=dtype)
-    edge = law in ("triangular", "wigner_semicircle")
     functions = {
         "icdf": (u[u < 1], SCIPY[law].ppf),
         "cdf": (x, SCIPY[law].cdf),
         "log_prob": (x, SCIPY[law].logpdf),
-        "score": (x[x.abs() < 1] if edge else x, SCORES[law]),
+        "score": (x[x.abs() < 1] if law in COMPACT else x, SCORES[law]),
     }
     for function, (argument, expected) in functions.items():
         (actual,) = run("evaluate_law", device, x=argument, law=law, function=function)
