@@ -27,9 +27,9 @@ SAMPLERS = ("mc", "qmc_latin", "rqmc_latin", "qmc_cartesian", "rqmc_cartesian", 
 COVARIATES = ("none", "fx", "loo")
 
 # Changing one of these leaves the results as they are, or (device, threads) changes rounding only.
-_MAY_CHANGE_ON_RESUME = {
-    *("steps", "checkpoint_every", "output", "resume", "progress", "device", "threads"),
-}
+_MAY_CHANGE_ON_RESUME = frozenset(
+    ("steps", "checkpoint_every", "output", "resume", "progress", "device", "threads")
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -218,7 +218,7 @@ def parse(
     return args, state
 
 
-def _require_same(saved: dict[str, Any], given: dict[str, Any], may_change: set[str]) -> None:
+def _require_same(saved: dict[str, Any], given: dict[str, Any], may_change: frozenset[str]) -> None:
     different = [
         f"{_option(name)} was {saved.get(name)}, is {value}"
         for name, value in given.items()

@@ -38,6 +38,6 @@ def run_program(program: str, main: Callable[[], None]) -> NoReturn:
         print(f"{program}: {interrupted}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except KeyboardInterrupt:
-        print(f"{program}: interrupted outside the training loop, nothing saved", file=sys.stderr)
+        print(f"{program}: interrupted outside of training; what was saved stays", file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(0)
