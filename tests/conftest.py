@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import hypothesis
 import pytest
 import torch
+from facts import assert_mean as assert_mean_of_estimates
 
 from torchsmooth import samplers
 
@@ -53,3 +54,8 @@ def threads() -> Iterator[Callable[[int], None]]:
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def assert_mean() -> Callable[..., None]:
+    return assert_mean_of_estimates
