@@ -1,6 +1,7 @@
 """Checks of arguments, and their canonical shapes: batch and event flattened to rows [B, n]."""
 
 import math
+import numbers
 from collections.abc import Sequence
 
 import torch
@@ -11,11 +12,13 @@ from .distributions import AbstractDistribution
 
 def check_floating(x: object, name: str) -> Tensor:
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
-    if not x.is_floating_point():
         raise TypeError(
-            f"{name} must be a floating-point tensor, got {x.dtype}; convert it with {name}.float()"
+            f"{name} must be a torch.Tensor, got {type(x).__name__}; convert it with "
+            f"torch.as_tensor({name})"
         )
+    if not x.is_floating_point():
+        remedy = f"pass {name}.real" if x.is_complex() else f"convert it with {name}.float()"
+        raise TypeError(f"{name} must be a floating-point tensor, got {x.dtype}; {remedy}")
     return x
 
 
@@ -29,23 +32,32 @@ def check_distribution(distribution: object) -> AbstractDistribution:
     return distribution
 
 
-def check_positive_int(value: object, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value <= 0:
-        raise ValueError(f"{name} must be positive, got {value}")
+def check_int(value: object, name: str, lowest: int, example: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an int, got {value!r}; pass for example {example}")
+    if value < lowest:
+        raise ValueError(
+            f"{name} must be at least {lowest}, got {value}; pass for example {example}"
+        )
+    return int(value)
+
+
+def check_bool(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}; pass one of the two")
     return value
 
 
 def check_dim(dim: object, x: Tensor) -> int:
     """The dimension as a non-negative index."""
     if isinstance(dim, bool) or not isinstance(dim, int):
-        raise TypeError(f"dim must be an int, got {type(dim).__name__}")
+        raise TypeError(f"dim must be an int, got {dim!r}; pass for example -1")
     if x.ndim == 0:
         raise ValueError("x must have at least one dimension, got a scalar; use x.reshape(1)")
     if not -x.ndim <= dim < x.ndim:
         raise ValueError(
-            f"dim must be in [{-x.ndim}, {x.ndim - 1}] for x of {x.ndim} dimensions, got {dim}"
+            f"dim must be in [{-x.ndim}, {x.ndim - 1}] for x of {x.ndim} dimensions, got {dim}; "
+            "pass for example -1"
         )
     return dim % x.ndim
 
@@ -69,7 +81,7 @@ def scale_rows(
         if tuple(matrix.shape[-2:]) != (n, n):
             raise ValueError(
                 f"scale_matrix must have shape [..., {n}, {n}] for an event of {n} elements, got "
-                f"{list(matrix.shape)}"
+                f"{list(matrix.shape)}; pass another matrix, or flatten the event by event_dim"
             )
         if matrix.ndim == 2:
             return matrix.reshape(1, n, n).contiguous()
@@ -101,5 +113,6 @@ def _expand(t: Tensor, shape: tuple[int, ...], name: str, what: str) -> Tensor:
         return t.expand(shape)
     except RuntimeError:
         raise ValueError(
-            f"{name} must broadcast against {what}, {list(shape)}, got shape {list(t.shape)}"
+            f"{name} must broadcast against {what}, {list(shape)}, got shape {list(t.shape)}; "
+            "reshape it, with a 1 for every dimension that shares it"
         ) from None

@@ -34,7 +34,8 @@ def estimator(
     """
     if covariate not in COVARIATES:
         raise ValueError(
-            f"covariate must be one of {', '.join(map(repr, COVARIATES))}, got {covariate!r}"
+            f"covariate must be one of {', '.join(map(repr, COVARIATES))}, got {covariate!r}; pass "
+            "'loo' if in doubt"
         )
     if covariate != "loo":
         return Estimator(covariate, 1 / num_samples, 0.0)
@@ -46,7 +47,8 @@ def estimator(
     if antithetic and num_samples < 4:
         raise ValueError(
             "num_samples must be at least 4 for covariate='loo' with antithetic=True, which "
-            f"compares a pair with the other pairs, got {num_samples}"
+            f"compares a pair with the other pairs, got {num_samples}; use covariate='fx' or "
+            "'none' for a single pair"
         )
     if not sampler.independent:
         return Estimator("mean", 1 / num_samples, 0.0)

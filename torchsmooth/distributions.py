@@ -47,20 +47,20 @@ def _check_scale(scale: object) -> float | Tensor:
     expected = "scale must be a number or a floating-point tensor, finite and positive"
     if isinstance(scale, Tensor):
         if not scale.dtype.is_floating_point:
-            raise TypeError(f"{expected}, got {_describe(scale)}; convert it with .float().")
+            raise TypeError(f"{expected}, got {_describe(scale)}; convert it with .float()")
         if values_are_readable(scale):
             values = scale.detach()
             if not bool(((values > 0) & (values < math.inf)).all()):
                 raise ValueError(
                     f"{expected}, got {_describe(scale)} that holds other values; parametrise "
-                    "it so that it stays positive, for example as log_scale.exp()."
+                    "it so that it stays positive, for example as log_scale.exp()"
                 )
         return scale
     if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
-        raise TypeError(f"{expected}, got {scale!r}; pass a float or a tensor.")
+        raise TypeError(f"{expected}, got {scale!r}; pass a float or a tensor")
     number = float(scale)
     if not 0 < number < math.inf:
-        raise ValueError(f"{expected}, got {scale!r}; pass a number such as 0.1.")
+        raise ValueError(f"{expected}, got {scale!r}; pass a number such as 0.1")
     return number
 
 
@@ -81,23 +81,23 @@ def _is_singular(matrix: Tensor) -> bool:
 def _check_scale_matrix(matrix: object) -> Tensor:
     expected = "scale_matrix must be a finite, invertible floating-point tensor [..., n, n]"
     if not isinstance(matrix, Tensor):
-        raise TypeError(f"{expected}, got {matrix!r}; pass a tensor, or a number as scale=.")
+        raise TypeError(f"{expected}, got {matrix!r}; pass a tensor, or a number as scale=")
     if not matrix.dtype.is_floating_point:
-        raise TypeError(f"{expected}, got {_describe(matrix)}; convert it with .float().")
+        raise TypeError(f"{expected}, got {_describe(matrix)}; convert it with .float()")
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(
-            f"{expected}, got {_describe(matrix)}; for one scale per dimension use scale=."
+            f"{expected}, got {_describe(matrix)}; for one scale per dimension use scale="
         )
     if values_are_readable(matrix) and matrix.numel() > 0:
         if not bool(matrix.detach().isfinite().all()):
             raise ValueError(
                 f"{expected}, got {_describe(matrix)} with NaN or infinite entries; check where "
-                "it was computed."
+                "it was computed"
             )
         if _is_singular(matrix):
             raise ValueError(
                 f"{expected}, got {_describe(matrix)} that is singular to rounding; noise of a "
-                "singular matrix has no density, so add a multiple of the identity."
+                "singular matrix has no density, so add a multiple of the identity"
             )
     return matrix
 
@@ -165,7 +165,7 @@ class AbstractDistribution(abc.ABC):
         if scale is not None and scale_matrix is not None:
             raise ValueError(
                 "scale and scale_matrix exclude each other, but both were given; multiply the "
-                "matrix by the scale instead."
+                "matrix by the scale instead"
             )
         if scale_matrix is None:
             self.scale = _check_scale(1.0 if scale is None else scale)
@@ -274,7 +274,7 @@ class AbstractDistribution(abc.ABC):
         if self.scale is None:
             raise ValueError(
                 f"{method} is elementwise, but scale_matrix mixes the dimensions of the event; "
-                f"use scale=, or log_prob and score, which act on whole events."
+                f"use scale=, or log_prob and score, which act on whole events"
             )
         return self.scale
 
@@ -288,7 +288,7 @@ class AbstractDistribution(abc.ABC):
         if x.ndim == 0 or x.shape[-1] != matrix.shape[-1]:
             raise ValueError(
                 f"x must have a last dimension of size {matrix.shape[-1]}, as scale_matrix has, "
-                f"got {_describe(x)}; flatten the event into the last dimension."
+                f"got {_describe(x)}; flatten the event into the last dimension"
             )
         matrix = matrix.to(compute)
         return _solve(matrix, x.to(compute)), matrix, dtype
@@ -297,9 +297,9 @@ class AbstractDistribution(abc.ABC):
 def _types(x: object, scale: float | Tensor, name: str = "x") -> tuple[torch.dtype, torch.dtype]:
     """The type of the result, and the one to compute in."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {x!r}; convert it with torch.tensor.")
+        raise TypeError(f"{name} must be a tensor, got {x!r}; convert it with torch.tensor")
     if x.is_complex():
-        raise TypeError(f"{name} must be real, got {_describe(x)}; pass its real part.")
+        raise TypeError(f"{name} must be real, got {_describe(x)}; pass its real part")
     # What torch.result_type answers for x * scale; torch.compile cannot trace it.
     floating = x.is_floating_point()
     dtype = x.dtype if floating else torch.get_default_dtype()
@@ -706,7 +706,7 @@ class FromTorch(AbstractDistribution):
             if words.ndim == 0 or words.shape[-1] % batch.numel() != 0:
                 raise ValueError(
                     f"distribution must have a batch_shape that fits the event, got {tuple(batch)} "
-                    f"for words of shape {tuple(words.shape)}; expand it to the event's shape."
+                    f"for an event of shape {tuple(words.shape[-1:])}; expand it to that"
                 )
             u = u.reshape(*words.shape[:-1], words.shape[-1] // batch.numel(), *batch)
         noise = self.distribution.icdf(u)
@@ -747,30 +747,30 @@ def _check_law(law: object) -> Distribution:
     if not isinstance(law, Distribution):
         raise TypeError(
             f"distribution must be a law of torch.distributions, got {law!r}; pass for example "
-            "torch.distributions.Normal(0.0, 1.0)."
+            "torch.distributions.Normal(0.0, 1.0)"
         )
     name = type(law).__name__
     if law.event_shape != ():
         raise ValueError(
             f"distribution must be univariate, but {name} has event_shape "
-            f"{tuple(law.event_shape)}; use a univariate law and mix it by scale_matrix=."
+            f"{tuple(law.event_shape)}; use a univariate law and mix it by scale_matrix="
         )
     if law.batch_shape.numel() != 1 and 1 in law.batch_shape:
         raise ValueError(
             f"distribution must have a batch_shape without broadcasting, got {name} with "
-            f"{tuple(law.batch_shape)}; expand it to the event's shape with law.expand(...)."
+            f"{tuple(law.batch_shape)}; expand it to the event's shape with law.expand(...)"
         )
     if isinstance(law, _JUMPS):
         raise _jump(name)
     if _support_of(law).is_discrete:
         raise ValueError(
             f"distribution must have a continuous density, but {name} is discrete, so that the "
-            "gradient is undefined; use Triangular or another law with a continuous density."
+            "gradient is undefined; use Triangular or another law with a continuous density"
         )
     if any(tensor.requires_grad for tensor in _tensors(law)):
         raise ValueError(
             f"The parameters of distribution must not require grad, but those of {name} do, and "
-            "no gradient would reach them; pass the scale as scale= instead."
+            "no gradient would reach them; pass the scale as scale= instead"
         )
     law = _without_validation(law)
     parameter = next(iter(_tensors(law)), torch.empty(0))
@@ -782,7 +782,7 @@ def _check_law(law: object) -> Distribution:
         except NotImplementedError:
             raise ValueError(
                 f"distribution must have icdf and log_prob, but {name} has no {needed}; "
-                "use a law that has both."
+                "use a law that has both"
             ) from None
     # Towards an edge without a jump the density falls as a power of the tail's probability; towards
     # a jump it stays, towards a pole it grows.
@@ -804,7 +804,7 @@ def _jump(name: str) -> ValueError:
     return ValueError(
         f"distribution must have a continuous density, but that of {name} has a jump at an edge "
         "of its support, so that the gradient is undefined; use Triangular or another law with a "
-        "continuous density."
+        "continuous density"
     )
 
 

@@ -6,10 +6,11 @@ from torch import Tensor
 
 from . import _ops, hard
 from ._arguments import (
+    check_bool,
     check_dim,
     check_distribution,
     check_floating,
-    check_positive_int,
+    check_int,
     compute_dtype,
     scale_rows,
 )
@@ -72,7 +73,9 @@ def argsort(
     """
     x = check_floating(x, "x")
     distribution = check_distribution(distribution)
-    num_samples = check_positive_int(num_samples, "num_samples")
+    num_samples = check_int(num_samples, "num_samples", 1, 1024)
+    check_bool(antithetic, "antithetic")
+    check_bool(descending, "descending")
     sampler = resolve_sampler(sampler)
     rows = x.movedim(check_dim(dim, x), -1)
     if distribution.name is None or distribution.scale_matrix is not None:

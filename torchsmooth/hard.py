@@ -6,7 +6,7 @@ They are what `torchsmooth.functional` smooths, under the same names.
 import torch
 from torch import Tensor
 
-from ._arguments import check_dim, check_floating
+from ._arguments import check_bool, check_dim, check_floating
 
 
 def argsort(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
@@ -23,8 +23,7 @@ def argsort(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
     `descending`), else 0. Ties go to the lower index. A row with a NaN gives NaN. It carries no
     gradient.
 
-    **Raises:** TypeError if `x` is not a floating-point tensor or `dim` not an int; ValueError if
-    `dim` is out of range.
+    **Raises:** TypeError or ValueError if an argument is not what is said above.
 
     >>> import torch, torchsmooth as ts
     >>> ts.hard.argsort(torch.tensor([0.3, -1.0, 0.2]))
@@ -34,6 +33,7 @@ def argsort(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
     """
     x = check_floating(x, "x").detach()
     x = x.movedim(check_dim(dim, x), -1)
+    check_bool(descending, "descending")
     order = torch.sort(x, dim=-1, descending=descending, stable=True).indices
     matrix = x.new_zeros((*x.shape, x.shape[-1])).scatter_(-1, order.unsqueeze(-1), 1.0)
     return torch.where(x.isnan().any(-1)[..., None, None], torch.nan, matrix)

@@ -62,21 +62,21 @@ class AbstractSampler(abc.ABC):
         """
         if isinstance(num_samples, bool) or not isinstance(num_samples, numbers.Integral):
             raise TypeError(
-                f"num_samples must be an integer, got {num_samples!r}; pass for example 1024."
+                f"num_samples must be an integer, got {num_samples!r}; pass for example 1024"
             )
         if num_samples <= 0:
             raise ValueError(
-                f"num_samples must be positive, got {num_samples}; pass for example 1024."
+                f"num_samples must be positive, got {num_samples}; pass for example 1024"
             )
         if num_samples > _MAX_SAMPLES:
             raise ValueError(
                 f"num_samples must be at most 2**30, got {num_samples}; average the results "
-                "of several seeds instead."
+                "of several seeds instead"
             )
         if antithetic and num_samples % 2 != 0:
             raise ValueError(
                 f"num_samples must be even with antithetic=True, because samples come in "
-                f"pairs, got {num_samples}; pass {num_samples + 1}."
+                f"pairs, got {num_samples}; pass {num_samples + 1}"
             )
         mirrored = 2 if antithetic else 1
         self._validate_points(num_samples // mirrored, n, mirrored)
@@ -111,7 +111,7 @@ class AbstractSampler(abc.ABC):
         """
         if not dtype.is_floating_point:
             raise TypeError(
-                f"dtype must be a floating-point type, got {dtype}; pass for example torch.float32."
+                f"dtype must be a floating-point type, got {dtype}; pass for example torch.float32"
             )
         self.validate(num_samples, n, antithetic)
         target = torch.empty(0, device=device).device
@@ -220,7 +220,7 @@ class Cartesian(AbstractSampler):
         raise ValueError(
             f"num_samples must be {law} for the cartesian samplers, with n = {n} dimensions here "
             f"and an integer k, got {mirrored * points}; the nearest valid: {nearest}; or use "
-            "the sampler 'sobol' or 'rqmc_latin'."
+            "the sampler 'sobol' or 'rqmc_latin'"
         )
 
 
@@ -251,7 +251,7 @@ class Sobol(AbstractSampler):
         if n > _MAX_SOBOL_DIMENSIONS:
             raise ValueError(
                 f"sampler must not be 'sobol' beyond {_MAX_SOBOL_DIMENSIONS} dimensions, got an "
-                f"event of {n}; use 'rqmc_latin' or 'mc'."
+                f"event of {n}; use 'rqmc_latin' or 'mc'"
             )
         if points & (points - 1) != 0 and not torch.compiler.is_compiling():
             _warn_unbalanced(points, mirrored)
@@ -271,7 +271,7 @@ def _warn_unbalanced(points: int, mirrored: int) -> None:
     pairs = " pairs" if mirrored == 2 else ""
     warnings.warn(
         f"Sobol points balance for powers of 2 only, but there are {points}{pairs}: results are "
-        f"right but less accurate; pass num_samples={mirrored * power} or {2 * mirrored * power}.",
+        f"right but less accurate; pass num_samples={mirrored * power} or {2 * mirrored * power}",
         UserWarning,
         stacklevel=4,  # the caller of `validate`
     )
@@ -342,10 +342,10 @@ def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
     names = ", ".join(repr(name) for name in SAMPLERS)
     if not isinstance(sampler, str):
         raise TypeError(
-            f"sampler must be one of {names} or a sampler such as Sobol(), got {sampler!r}."
+            f"sampler must be one of {names} or a sampler such as Sobol(), got {sampler!r}"
         )
     if sampler not in SAMPLERS:
-        raise ValueError(f"sampler must be one of {names}, got {sampler!r}.")
+        raise ValueError(f"sampler must be one of {names}, got {sampler!r}")
     return SAMPLERS[sampler]
 
 
@@ -359,16 +359,16 @@ def seed_tensor(seed: int | Tensor | None, device: torch.device | str) -> Tensor
         return torch.randint(2**63 - 1, (), dtype=torch.int64, device=device)
     if isinstance(seed, Tensor):
         if seed.dtype != torch.int64:
-            raise TypeError(f"{expected}, got one of {seed.dtype}; convert it with .long().")
+            raise TypeError(f"{expected}, got one of {seed.dtype}; convert it with .long()")
         if seed.numel() != 1:
             raise ValueError(
                 f"{expected}, got one of shape {tuple(seed.shape)}; the batch elements of one call "
-                "have noise of their own in any case."
+                "have noise of their own in any case"
             )
         return seed.reshape(()).to(device)
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-        raise TypeError(f"{expected}, got {seed!r}; pass for example 0.")
+        raise TypeError(f"{expected}, got {seed!r}; pass for example 0")
     if not -(2**63) <= seed < 2**63:
-        raise ValueError(f"seed must fit into 64 signed bits, got {seed}; take it modulo 2**63.")
+        raise ValueError(f"seed must fit into 64 signed bits, got {seed}; take it modulo 2**63")
     # full writes the number by a kernel; torch.tensor would copy it from the host.
     return torch.full((), int(seed), dtype=torch.int64, device=device)

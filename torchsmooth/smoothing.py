@@ -2,8 +2,7 @@
 
 import functools
 import math
-import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,9 +11,10 @@ from torch.utils import _pytree as pytree
 
 from . import _ops, _reference  # noqa: F401  (the first loads the ops)
 from ._arguments import (
+    check_bool,
     check_distribution,
     check_floating,
-    check_positive_int,
+    check_int,
     compute_dtype,
     scale_rows,
 )
@@ -194,15 +194,26 @@ class _Outputs:
     def check(self, leaves: list[Tensor], spec: Any, call: str) -> None:
         if spec != self.spec:
             raise ValueError(
-                f"f must return the same structure in every call, got {self.spec} first and {spec} "
-                f"for {call}"
+                "f must return the same structure in every call, got "
+                f"{_structure(self.spec)} first and {_structure(spec)} for {call}; return one "
+                "structure for all points"
             )
         for leaf, shape in zip(leaves, self.shapes, strict=True):
             if leaf.shape[1:] != shape:
                 raise ValueError(
                     "f must return the same shape in every call, got "
-                    f"[rows, {', '.join(map(str, shape))}] first and {list(leaf.shape)} for {call}"
+                    f"{_rows(shape)} first and {_rows(leaf.shape[1:])} for {call}; pad what varies "
+                    "to one shape"
                 )
+
+
+def _rows(shape: Sequence[int]) -> str:
+    return f"[{', '.join(('m', *map(str, shape)))}]"
+
+
+def _structure(spec: Any) -> str:
+    """A structure of outputs in one line, with `...` for every tensor."""
+    return repr(pytree.tree_unflatten([...] * spec.num_leaves, spec)).replace("Ellipsis", "...")
 
 
 class Smoothed:
@@ -247,7 +258,7 @@ class Smoothed:
         if x.ndim < self.event_dim:
             raise ValueError(
                 f"x must have at least event_dim={self.event_dim} dimensions, got shape "
-                f"{list(x.shape)}"
+                f"{list(x.shape)}; add dimensions, or pass a smaller event_dim"
             )
         split = x.ndim - self.event_dim
         batch, event = tuple(x.shape[:split]), tuple(x.shape[split:])
@@ -442,7 +453,10 @@ class _Evaluation:
         leaves, spec = pytree.tree_flatten(result)
         leaves = [self._as_rows(leaf, count) for leaf in leaves]
         if not leaves:
-            raise TypeError("f must return a tensor or a structure of tensors, got nothing")
+            raise TypeError(
+                f"f must return a tensor or a structure of tensors, got {result!r}; return one "
+                "tensor at least"
+            )
         if self.calls:
             self.outputs.check(leaves, spec, call)
         else:
@@ -467,7 +481,8 @@ class _Evaluation:
         for other_spec in specs:
             if other_spec != spec:
                 raise ValueError(
-                    f"f must return the same structure in every call, got {spec} and {other_spec}"
+                    f"f must return the same structure in every call, got {_structure(spec)} first "
+                    f"and {_structure(other_spec)} later; return one structure for all points"
                 )
         tensors = [[self._as_tensor(leaf) for leaf in row] for row in leaves]
         for other in tensors:
@@ -475,25 +490,32 @@ class _Evaluation:
                 if leaf.shape != model.shape:
                     raise ValueError(
                         "f must return the same shape in every call, got "
-                        f"{list(model.shape)} first and {list(leaf.shape)} later"
+                        f"{list(model.shape)} first and {list(leaf.shape)} later; pad what varies "
+                        "to one shape"
                     )
         return pytree.tree_unflatten(
             [torch.stack(column) for column in zip(*tensors, strict=True)], spec
         )
 
     def _as_tensor(self, leaf: Any) -> Tensor:
-        if isinstance(leaf, Tensor):
-            if leaf.device != self.device:
-                raise ValueError(
-                    f"f must return tensors on the device of x, {self.device}, got {leaf.device}"
-                )
-            return leaf
-        if isinstance(leaf, numbers.Number) or hasattr(leaf, "__array__"):
-            return torch.as_tensor(leaf, device=self.device)
-        raise TypeError(
-            "f must return tensors, NumPy arrays or numbers, or a structure of them, got "
-            f"{type(leaf).__name__}"
-        )
+        if not isinstance(leaf, Tensor):
+            try:
+                leaf = torch.as_tensor(leaf, device=self.device)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise TypeError(
+                    "f must return tensors, NumPy arrays or numbers, or a structure of them, got "
+                    f"{type(leaf).__name__}; convert it, or leave it out"
+                ) from error
+        if leaf.device != self.device:
+            raise ValueError(
+                f"f must return tensors on the device of x, {self.device}, got {leaf.device}; move "
+                "them with .to(x.device)"
+            )
+        if leaf.is_complex():
+            raise TypeError(
+                f"f must return real numbers, got {leaf.dtype}; return torch.view_as_real of it"
+            )
+        return leaf
 
     def _as_rows(self, leaf: Any, count: int) -> Tensor:
         leaf = self._as_tensor(leaf)
@@ -579,18 +601,16 @@ def smooth(
     0.7
     """
     options: dict[str, Any] = dict(
-        num_samples=check_positive_int(num_samples, "num_samples"),
+        num_samples=check_int(num_samples, "num_samples", 1, 1024),
         sampler=resolve_sampler(sampler),
-        antithetic=antithetic,
+        antithetic=check_bool(antithetic, "antithetic"),
         covariate=covariate,
-        event_dim=event_dim,
-        vectorized=vectorized,
-        chunk_size=None if chunk_size is None else check_positive_int(chunk_size, "chunk_size"),
+        event_dim=check_int(event_dim, "event_dim", 0, 1),
+        vectorized=check_bool(vectorized, "vectorized"),
+        chunk_size=None if chunk_size is None else check_int(chunk_size, "chunk_size", 1, 256),
         seed=seed,
     )
     check_distribution(distribution)
-    if isinstance(event_dim, bool) or not isinstance(event_dim, int) or event_dim < 0:
-        raise ValueError(f"event_dim must be an int >= 0, got {event_dim!r}")
     if f is None:
         return lambda function: smooth(function, distribution, **options)
     if not callable(f):
