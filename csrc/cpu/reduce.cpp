@@ -17,7 +17,7 @@ std::tuple<Tensor, Tensor> reduce(Tensor values, Tensor pivot, Tensor seed, Tens
   const int64_t m = values.size(1), elements = pivot.size(0);
   check_matrix(values, "reduce: values", stop - start, m);
   check_matrix(pivot, "reduce: pivot", elements, m);
-  STD_TORCH_CHECK(0 <= start && stop <= elements * num_samples,
+  STD_TORCH_CHECK(num_samples > 0 && 0 <= start && stop <= elements * num_samples,
                   "reduce: rows must lie in [0, B * num_samples), got [", start, ", ", stop, ")");
   STD_TORCH_CHECK(pivot.scalar_type() == values.scalar_type(),
                   "reduce: pivot must have the dtype of values");
