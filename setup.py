@@ -10,16 +10,25 @@ MAX_JOBS              compilers that run at the same time.
 
 import importlib.util
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import torch
 from setuptools import setup
 
 
-def point_at_nvcc_from_pypi() -> None:
-    """Makes torch find the compiler of the nvidia-cuda-nvcc wheel where the machine has none."""
-    if "CUDA_HOME" in os.environ or shutil.which("nvcc"):
+def point_at_nvcc() -> None:
+    """Tells torch where nvcc is installed: nvcc itself knows, where torch takes the folder above it,
+    which a script or a link is not in; and there may be only that of the nvidia-cuda-nvcc wheel."""
+    if "CUDA_HOME" in os.environ:
+        return
+    if shutil.which("nvcc"):
+        dry_run = ["nvcc", "-dryrun", "-x", "cu", "-c", os.devnull]
+        output = subprocess.run(dry_run, capture_output=True, text=True).stderr
+        if top := re.search(r"^#\$ TOP=(.+?)\s*$", output, re.MULTILINE):
+            os.environ["CUDA_HOME"] = str(Path(top[1]).resolve())
         return
     nvidia = importlib.util.find_spec("nvidia")
     for folder in nvidia.submodule_search_locations or () if nvidia else ():
@@ -27,7 +36,7 @@ def point_at_nvcc_from_pypi() -> None:
             os.environ["CUDA_HOME"] = str(nvcc.parents[1])
 
 
-point_at_nvcc_from_pypi()
+point_at_nvcc()
 # Reads CUDA_HOME when it is imported.
 from torch.utils import cpp_extension  # noqa: E402
 
@@ -57,8 +66,9 @@ NVCC = [
     "-std=c++20",
     "-O3",
     "-fmad=false",
-    "-cudart=static",
     "-Xfatbin=-compress-all",
+    "--threads=2",
+    f"-Xcompiler=-fvisibility=hidden,-ffile-prefix-map={ROOT.resolve()}/=",
 ]
 
 
@@ -80,7 +90,7 @@ def wants_cuda() -> bool:
 
 
 def extensions() -> list:
-    headers = sources("csrc/**/*.h")
+    headers = sources("csrc/**/*.h") + sources("csrc/**/*.cuh")
     modules = [
         cpp_extension.CppExtension(
             "torchsmooth._C",
@@ -92,15 +102,18 @@ def extensions() -> list:
     ]
     if wants_cuda():
         os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
-        modules.append(
-            cpp_extension.CUDAExtension(
-                "torchsmooth._C_cuda",
-                sources("csrc/cuda/*.cu"),
-                depends=headers,
-                extra_compile_args={"cxx": CXX, "nvcc": NVCC},
-                py_limited_api=True,
-            )
+        cuda = cpp_extension.CUDAExtension(
+            "torchsmooth._C_cuda",
+            sources("csrc/cuda/*.cu"),
+            depends=headers,
+            extra_compile_args={"cxx": CXX, "nvcc": NVCC},
+            extra_link_args=["-Wl,--exclude-libs,ALL"],
+            py_limited_api=True,
         )
+        # The CUDA runtime is linked statically: the library needs none of a certain version.
+        cuda.libraries.remove("cudart")
+        cuda.libraries += ["cudart_static", "dl", "rt", "pthread"]
+        modules.append(cuda)
     return modules
 
 

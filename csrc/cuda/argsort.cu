@@ -133,6 +133,8 @@ void launch_argsort_jacobian(const Noise<T>& noise, bool descending, Baseline ba
   STD_TORCH_CHECK(n <= kJacobianLimit, "argsort: on CUDA the Jacobian is there for at most ",
                   kJacobianLimit, " elements, got ", n, "; use argsort_backward");
   const JacobianShape<T> shape(static_cast<int>(n), with_scale);
+  STD_TORCH_CHECK(shape.bytes() <= shared_memory_limit(x), "argsort: on this GPU the Jacobian of ",
+                  n, " elements does not fit into a block's shared memory; use argsort_backward");
   const Chunks chunks = cut(elements, ceil_div(noise.num_samples, kJacobianSamples));
   const int64_t size = shape.table_size();
   Tensor sums = torch::stable::new_empty(x, {elements, chunks.count, size}, ScalarType::Double);

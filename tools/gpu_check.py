@@ -1,0 +1,706 @@
+#!/usr/bin/env python3
+"""Builds, tests, compares, sanitizes and times the CUDA kernels on a machine with an NVIDIA GPU.
+
+    python tools/gpu_check.py                       # everything, in less than 9 minutes
+    python tools/gpu_check.py --parts build         # needs nvcc, but no GPU
+    python tools/gpu_check.py --parts compare,bench --output /tmp/results
+
+Needs torch (>= 2.10, a CUDA build), nvcc, a C++ compiler and, for the tests, pytest. Writes
+gpu_check.json and gpu_check.txt. Each part runs in a process of its own and within a budget, so
+that one that crashes or hangs does not stop the others. Exit status: 0 if all parts passed, 1 if
+one failed, 2 if parts were asked for that need a GPU and there is none.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARIES = [ROOT / "torchsmooth" / name for name in ("_C.so", "_C_cuda.so")]
+
+# Seconds that each part may take, and all of them together.
+BUDGETS = {"build": 200, "test": 100, "compare": 100, "sanitize": 100, "bench": 70}
+TOTAL_BUDGET = 530
+
+# What is compared with the CPU kernels of `torch.ops.torchsmooth`.
+TESTED = torch.ops.torchsmooth
+DEVICE = "cuda"
+
+LAWS = ["gaussian", "logistic", "gumbel", "cauchy", "laplace", "triangular", "wigner_semicircle"]
+SAMPLERS = ["mc", "qmc_latin", "rqmc_latin", "qmc_cartesian", "rqmc_cartesian", "sobol"]
+SIZES = [1, 2, 3, 5, 7, 8, 9, 16, 33, 100, 1024]
+DTYPES = [torch.float32, torch.float64]
+
+
+# What all parts share
+
+
+def load_libraries() -> list[str]:
+    """Loads both libraries; returns the ops that have no CUDA kernel."""
+    for library in LIBRARIES:
+        torch.ops.load_library(str(library))
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    return [name for name in op_names() if not has_kernel(name, "CUDA")]
+
+
+def op_names() -> list[str]:
+    """Every op of the schema table."""
+    names = torch._C._dispatch_get_all_op_names()
+    return sorted(name for name in names if name.startswith("torchsmooth::"))
+
+
+def about() -> dict[str, Any]:
+    gpu = torch.cuda.is_available()
+    result: dict[str, Any] = {
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch.version.cuda": torch.version.cuda,
+        "gpu": torch.cuda.get_device_name() if gpu else None,
+    }
+    if gpu:
+        properties = torch.cuda.get_device_properties(0)
+        result["capability"] = f"{properties.major}.{properties.minor}"
+        result["multiprocessors"] = properties.multi_processor_count
+    commands = {"nvcc": ["nvcc", "--version"], "driver": ["nvidia-smi", "--query-gpu=driver_version",
+                                                          "--format=csv,noheader"]}
+    for name, command in commands.items():
+        if shutil.which(command[0]):
+            output = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+            result[name] = output.splitlines()[-1] if output else None
+    return result
+
+
+def run(command: list[str], **environment: str) -> dict[str, Any]:
+    """Runs a command; the end of its output is kept, because that is where the reason stands."""
+    begin = time.perf_counter()
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return {
+        "passed": done.returncode == 0,
+        "status": done.returncode,
+        "seconds": round(time.perf_counter() - begin, 1),
+        "output": done.stdout[-6000:],
+    }
+
+
+# build and test
+
+
+def build() -> dict[str, Any]:
+    result = run(
+        [sys.executable, "setup.py", "build_ext", "--inplace"],
+        TORCHSMOOTH_CUDA="1",
+        MAX_JOBS=str(os.cpu_count() or 2),
+    )
+    if not result["passed"]:
+        return result
+    result.pop("output")
+    result["bytes"] = {library.name: library.stat().st_size for library in LIBRARIES}
+    result["ops without a CUDA kernel"] = load_libraries()
+    result["ops"] = op_names()
+    result["passed"] = not result["ops without a CUDA kernel"] and len(result["ops"]) > 0
+    return result
+
+
+def test() -> dict[str, Any]:
+    # A status of 5 means that no test was found, which is a failure here.
+    return run([sys.executable, "-m", "pytest", "tests", "-m", "cuda", "-q", "-x", "--tb=short",
+                "-p", "no:cacheprovider"])
+
+
+# compare: the same calls on the CPU and on the GPU
+
+
+class Mismatch(AssertionError):
+    pass
+
+
+def on_device(arguments: tuple) -> tuple:
+    return tuple(a.to(DEVICE) if isinstance(a, Tensor) else a for a in arguments)
+
+
+def both(op: str, *arguments: Any) -> tuple[list[Tensor], list[Tensor]]:
+    """The outputs of the CPU kernel and of the tested one, as tensors on the CPU."""
+    expected = getattr(torch.ops.torchsmooth, op)(*arguments)
+    got = getattr(TESTED, op)(*on_device(arguments))
+    as_list = lambda out: [out] if isinstance(out, Tensor) else list(out)  # noqa: E731
+    return as_list(expected), [out.cpu() for out in as_list(got)]
+
+
+def directions(n: int) -> Tensor:  # [n, 32], int32
+    """Any numbers: what a Sobol sequence is made of does not matter for the comparison."""
+    generator = torch.Generator().manual_seed(n)
+    return torch.randint(-(2**31), 2**31, (n, 32), generator=generator).to(torch.int32)
+
+
+def noise(sampler: str, n: int) -> tuple[Tensor, Tensor]:
+    seed = torch.tensor([0x1234567890ABCDEF ^ n])
+    return seed, directions(n) if sampler == "sobol" else torch.empty(0, 32, dtype=torch.int32)
+
+
+def points(sampler: str, n: int, wanted: int) -> int:
+    """A number of points near `wanted` that the sampler can make."""
+    if "cartesian" not in sampler or n == 0:
+        return wanted
+    side = max(1, round(wanted ** (1 / n)))
+    return side**n if side**n <= 4 * wanted else 1
+
+
+def check_words() -> Iterator[str]:
+    for sampler, antithetic, n, wanted in itertools.product(
+        SAMPLERS, [False, True], [1, 2, 3, 7], [1, 3, 5, 26, 64, 333]
+    ):
+        s = points(sampler, n, wanted) * (2 if antithetic else 1)
+        rows = 3 * s
+        for start, stop in [(0, rows), (rows // 3 + 1, max(rows // 3 + 1, rows - 2)), (1, 1)]:
+            [expected], [got] = both(
+                "words", *noise(sampler, n), sampler, antithetic, s, n, start, stop
+            )
+            if not torch.equal(expected, got):
+                raise Mismatch(f"words: {sampler=} {antithetic=} {s=} {n=} rows {start}:{stop}")
+            yield "words"
+
+
+def assert_close(what: str, expected: Tensor, got: Tensor, tolerance: float) -> None:
+    """Equal shapes and NaNs, and the rest within `tolerance` of the largest value (at least 1)."""
+    if expected.shape != got.shape or expected.dtype != got.dtype:
+        raise Mismatch(f"{what}: {expected.shape} {expected.dtype}, got {got.shape} {got.dtype}")
+    if not torch.equal(expected.isnan(), got.isnan()):
+        raise Mismatch(f"{what}: NaN in other places")
+    expected, got = expected.nan_to_num().double(), got.nan_to_num().double()
+    if expected.numel() == 0:
+        return
+    error = (expected - got).abs().max().item() / max(1.0, expected.abs().max().item())
+    if error > tolerance:
+        raise Mismatch(f"{what}: off by {error:.2g} of the largest value")
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    return 1e-5 if dtype == torch.float32 else 1e-13
+
+
+def inputs(batch: int, n: int, dtype: torch.dtype) -> Tensor:
+    generator = torch.Generator().manual_seed(batch * 10007 + n)
+    return torch.randn(batch, n, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def check_evaluate_law() -> Iterator[str]:
+    for law, dtype in itertools.product(LAWS, DTYPES):
+        inside = torch.linspace(0.001, 0.999, 333, dtype=dtype)
+        around = torch.linspace(-3, 3, 333, dtype=dtype)
+        for function, x in [("icdf", inside), ("cdf", around), ("score", around),
+                            ("log_prob", around), ("icdf", inside[:0])]:
+            [expected], [got] = both("evaluate_law", x, law, function)
+            finite = expected.isfinite()
+            what = f"evaluate_law: {law} {function} {dtype}"
+            if not torch.equal(expected[~finite], got[~finite]):
+                raise Mismatch(f"{what}: infinities in other places")
+            assert_close(what, expected[finite], got[finite], 4 * tolerance(dtype))
+            yield "evaluate_law"
+
+
+def check_perturb() -> Iterator[str]:
+    batch = 3
+    for law, sampler, dtype, n in itertools.product(LAWS, SAMPLERS, DTYPES, SIZES):
+        s = 2 * points(sampler, n, 5)
+        antithetic = True
+        if n % 2 == 1:
+            s, antithetic = points(sampler, n, 21), False
+        x = inputs(batch, n, dtype)
+        rows = batch * s
+        shapes = [(1, 1), (batch, n)] if n < 1000 else [(1, n)]
+        if n <= 100:
+            shapes += [(1, n, n), (batch, n, n)]
+        for shape in shapes:
+            scale = inputs(1, 1, dtype).expand(shape).contiguous() + torch.linspace(
+                0.5, 1.5, torch.Size(shape).numel(), dtype=dtype
+            ).reshape(shape)
+            for start, stop in [(0, rows), (s // 2 + 1, rows - 1)]:
+                if start > stop:
+                    continue
+                [expected], [got] = both(
+                    "perturb", x, scale, *noise(sampler, n), law, sampler, antithetic, s, start, stop
+                )
+                # Cauchy's noise is as large as 1e9: compare value by value.
+                relative = 1 + expected.abs()
+                what = f"perturb: {law} {sampler} {dtype} {n=} {s=} scale {shape} {start}:{stop}"
+                reach = n**0.5 if len(shape) == 3 else 1
+                assert_close(what, expected / relative, got / relative, reach * tolerance(dtype) * (
+                    50 if law == "cauchy" and len(shape) == 3 else 1))
+                yield "perturb"
+
+
+def check_reduce() -> Iterator[str]:
+    batch = 3
+    sizes = [(1, 1), (5, 1), (5, 3), (5, 40), (3, 700), (33, 2), (9, 17), (100, 5), (1024, 1), (4, 0)]
+    for law, sampler, dtype, (n, m), moment in itertools.product(
+        LAWS, ["mc", "rqmc_latin", "sobol"], DTYPES, sizes, ["none", "diagonal", "outer"]
+    ):
+        if moment == "outer" and n > 33:
+            continue
+        antithetic = (n + m) % 2 == 0
+        s = 1034 if n * m < 200 else 38
+        rows = batch * s
+        start, stop = (0, rows) if law != "logistic" else (s // 2 + 1, rows - 3)
+        values = inputs(stop - start, m, dtype) if m else torch.empty(stop - start, 0, dtype=dtype)
+        pivot = inputs(batch, m, dtype) if m else torch.empty(batch, 0, dtype=dtype)
+        pair_weight = 0.125 if antithetic else 0.0
+        expected, got = both(
+            "reduce", values, pivot, *noise(sampler, n), law, sampler, antithetic, s, n, pair_weight,
+            moment, start, stop,
+        )
+        for name, e, g in zip(("scores", "products"), expected, got, strict=True):
+            what = f"reduce: {name} {law} {sampler} {dtype} {n=} {m=} {moment} {s=}"
+            assert_close(what, e / s, g / s, 20 * tolerance(dtype))
+            yield "reduce"
+
+
+def assert_same_counts(what: str, expected: Tensor, got: Tensor, s: int) -> None:
+    """Permutation matrices of the same counts.
+
+    Where the CPU has no fused multiply-add its noise differs in the last digits; a sample in which
+    two values are that close may then be sorted the other way.
+    """
+    if not torch.equal(expected.isnan(), got.isnan()):
+        raise Mismatch(f"{what}: NaN in other places")
+    moved = ((expected - got).nan_to_num().double().abs().sum() * s / 4).round().item()
+    allowed = 2 + 1e-5 * s * expected.shape[0] if expected.dtype == torch.float32 else 0
+    if moved > allowed:
+        raise Mismatch(f"{what}: {moved:.0f} samples are sorted otherwise")
+
+
+def check_argsort() -> Iterator[str]:
+    for law, sampler, dtype, n in itertools.product(LAWS, SAMPLERS, DTYPES, SIZES):
+        antithetic = n % 2 == 0
+        batch = 4 if n <= 100 else 2
+        s = points(sampler, n, 601 if n <= 33 else 13) * (2 if antithetic else 1)
+        descending = law in ("gumbel", "laplace")
+        x = inputs(batch, n, dtype)
+        scale = torch.linspace(0.5, 1.5, n, dtype=dtype).expand(batch, n).contiguous()
+        x[-1, n // 2] = float("nan") if sampler != "sobol" else float("inf")
+        pair_weight = 0.01 if antithetic else 0.0
+        arguments = (x, scale, *noise(sampler, n), law, sampler, antithetic, s, descending)
+        what = f"{law} {sampler} {dtype} {n=} {s=}"
+        for jacobian, baseline in [("none", "mean"), ("x", "fx"), ("x_and_scale", "mean")]:
+            if jacobian != "none" and (n > 16 or sampler in ("qmc_latin", "qmc_cartesian")):
+                continue
+            expected, got = both(
+                "argsort", *arguments, baseline, 1 / s, pair_weight, jacobian
+            )
+            assert_same_counts(f"argsort: {what}", expected[0], got[0], s)
+            for e, g in zip(expected[1:], got[1:], strict=True):
+                assert_close(f"argsort: {jacobian} of {what}", e, g, 20 * tolerance(dtype))
+            yield "argsort"
+        grad = inputs(batch * n, n, dtype).reshape(batch, n, n)
+        center = inputs(batch, 1, dtype).reshape(batch)
+        for scale_gradient in (False, True):
+            expected, got = both(
+                "argsort_backward", grad, center, *arguments, 1 / s, pair_weight, scale_gradient
+            )
+            for e, g in zip(expected, got, strict=True):
+                assert_close(f"argsort_backward: {what}", e, g, 50 * tolerance(dtype))
+            yield "argsort_backward"
+
+
+def check_many_chunks() -> Iterator[str]:
+    """Sizes at which sums are cut into chunks, with elements that share blocks unevenly."""
+    for sampler, dtype, (batch, n, s) in itertools.product(
+        ["mc", "sobol"], DTYPES, [(1, 5, 20000), (700, 3, 1537), (1, 1, 1), (5000, 8, 4), (3, 40, 999)]
+    ):
+        x, scale = inputs(batch, n, dtype), torch.ones(1, 1, dtype=dtype)
+        arguments = (x, scale, *noise(sampler, n), "logistic", sampler, False, s, False)
+        what = f"{sampler} {dtype} {batch=} {n=} {s=}"
+        expected, got = both("argsort", *arguments, "mean", 1 / s, 0.0, "none")
+        assert_same_counts(f"argsort: {what}", expected[0], got[0], s)
+        grad = inputs(batch * n, n, dtype).reshape(batch, n, n)
+        center = torch.zeros(batch, dtype=dtype)
+        expected, got = both("argsort_backward", grad, center, *arguments, 1 / s, 0.0, True)
+        for e, g in zip(expected, got, strict=True):
+            assert_close(f"argsort_backward: {what}", e, g, 20 * tolerance(dtype))
+        yield "many chunks"
+
+
+def check_empty() -> Iterator[str]:
+    for batch, n in [(0, 3), (2, 0)]:
+        x = torch.empty(batch, n)
+        arguments = (x, torch.ones(1, 1), *noise("mc", n), "logistic", "mc", False, 8, False)
+        for jacobian in ("none", "x_and_scale"):
+            expected, got = both("argsort", *arguments, "mean", 1.0, 0.0, jacobian)
+            assert [e.shape for e in expected] == [g.shape for g in got]
+        expected, got = both(
+            "argsort_backward", torch.empty(batch, n, n), torch.empty(batch), *arguments, 1.0, 0.0, True
+        )
+        assert [e.shape for e in expected] == [g.shape for g in got]
+        both("perturb", x, torch.ones(1, 1), *noise("mc", n), "logistic", "mc", False, 8, 0, batch * 8)
+        yield "empty"
+
+
+def check_too_many_elements() -> Iterator[str]:
+    x = torch.zeros(1, 20_000, device=DEVICE)
+    arguments = on_device((torch.ones(1, 1), *noise("mc", 1)))
+    options = ("logistic", "mc", False, 4, False, "mean", 1.0, 0.0, "none")
+    try:
+        TESTED.argsort(x, *arguments, *options)
+    except RuntimeError as error:
+        if "at most" not in str(error):
+            raise
+        yield "too many elements"
+        return
+    raise Mismatch("argsort of 20 000 elements raised nothing")
+
+
+def check_cuda_graph() -> Iterator[str]:
+    """A captured graph reads the seed when it is replayed, and repeats its results bit for bit."""
+    if DEVICE != "cuda":
+        return
+    for n in (5, 33):
+        x = inputs(7, n, torch.float32).cuda()
+        scale, grad = torch.ones(1, 1).cuda(), inputs(7 * n, n, torch.float32).reshape(7, n, n).cuda()
+        seed, table = (t.cuda() for t in noise("sobol", n))
+        options = ("logistic", "sobol", False, 512, False)
+
+        def step() -> tuple[Tensor, Tensor]:
+            matrix, _, _ = TESTED.argsort(
+                x, scale, seed, table, *options, "mean", 1 / 512, 0.0, "none"  # noqa: B023
+            )
+            center = (matrix * grad).sum((1, 2))  # noqa: B023
+            grad_x, _ = TESTED.argsort_backward(
+                grad, center, x, scale, seed, table, *options, 1 / 512, 0.0, False  # noqa: B023
+            )
+            return matrix, grad_x
+
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            step()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            captured = step()
+        for value in (1, 2):
+            seed.fill_(value)
+            graph.replay()
+            for a, b in zip(captured, step(), strict=True):
+                if not torch.equal(a, b):
+                    raise Mismatch(f"a replayed graph differs: {n=} seed {value}")
+        yield "cuda graph"
+
+
+CHECKS: list[Callable[[], Iterator[str]]] = [
+    check_words,
+    check_evaluate_law,
+    check_perturb,
+    check_reduce,
+    check_argsort,
+    check_many_chunks,
+    check_empty,
+    check_too_many_elements,
+    check_cuda_graph,
+]
+
+
+def compare() -> dict[str, Any]:
+    load_libraries()
+    result: dict[str, Any] = {"passed": True, "cases": {}, "mismatches": []}
+    for check in CHECKS:
+        try:
+            for case in check():
+                result["cases"][case] = result["cases"].get(case, 0) + 1
+        except Exception as error:
+            result["passed"] = False
+            result["mismatches"].append(f"{check.__name__}: {type(error).__name__}: {error}"[:800])
+    return result
+
+
+# sanitize: a small call of every kernel under compute-sanitizer
+
+
+def drive() -> None:
+    """Every kernel once, at sizes that leave blocks and tiles partly filled."""
+    load_libraries()
+    for sampler, dtype in itertools.product(["mc", "rqmc_latin", "sobol"], DTYPES):
+        for n in (1, 5, 8, 9, 33, 300):
+            s, batch = 70, 3
+            x, scale = inputs(batch, n, dtype), torch.ones(batch, n, dtype=dtype)
+            options = ("logistic", sampler, False, s)
+            grad = inputs(batch * n, n, dtype).reshape(batch, n, n)
+            arguments = on_device((x, scale, *noise(sampler, n)))
+            TESTED.argsort(*arguments, *options, False, "mean", 1.0, 0.0, "none")
+            if n <= 16:
+                TESTED.argsort(*arguments, *options, True, "fx", 1.0, 0.0, "x_and_scale")
+            for scale_gradient in (False, True):
+                TESTED.argsort_backward(
+                    *on_device((grad, torch.zeros(batch, dtype=dtype))), *arguments, *options, False,
+                    1.0, 0.0, scale_gradient,
+                )
+            rows = batch * s - 3
+            TESTED.words(*arguments[2:], sampler, False, s, n, 5, rows)
+            TESTED.perturb(*arguments, *options, 5, rows)
+            matrix = torch.ones(batch, n, n, dtype=dtype, device=DEVICE)
+            TESTED.perturb(arguments[0], matrix, *arguments[2:], *options, 5, rows)
+            for m, moment in [(1, "none"), (40, "diagonal"), (2, "outer" if n < 40 else "none")]:
+                values, pivot = inputs(rows - 5, m, dtype), inputs(batch, m, dtype)
+                TESTED.reduce(
+                    *on_device((values, pivot)), *arguments[2:], *options, n, 0.5, moment, 5, rows
+                )
+        for function in ("icdf", "cdf", "log_prob", "score"):
+            TESTED.evaluate_law(inputs(1, 77, dtype).to(DEVICE), "gaussian", function)
+    torch.cuda.synchronize()
+
+
+def sanitize() -> dict[str, Any]:
+    found = shutil.which("compute-sanitizer")
+    candidates = [Path(found)] if found else sorted(Path("/usr/local").glob("cuda*/bin/compute-sanitizer"))
+    if not candidates:
+        return {"passed": True, "skipped": "compute-sanitizer was not found"}
+    result: dict[str, Any] = {"passed": True}
+    for tool in ("memcheck", "racecheck"):
+        command = [str(candidates[0]), "--tool", tool, "--error-exitcode", "9", "--kernel-name-exclude",
+                   "regex:at::", sys.executable, __file__, "--drive"]
+        # Without its own cache of memory torch asks the driver for each tensor, and what lies
+        # beyond a tensor's end is nobody's.
+        result[tool] = run(command, PYTORCH_NO_CUDA_MEMORY_CACHING="1")
+        result["passed"] &= result[tool]["passed"]
+    return result
+
+
+# bench
+
+
+def milliseconds(call: Callable[[], object], seconds: float = 0.6) -> dict[str, float]:
+    """Of one call, by events around each of many."""
+    for _ in range(3):
+        call()
+    torch.cuda.synchronize()
+    times = []
+    stop = time.perf_counter() + seconds
+    while len(times) < 10 or (time.perf_counter() < stop and len(times) < 2000):
+        events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+        events[0].record()
+        call()
+        events[1].record()
+        events[1].synchronize()
+        times.append(events[0].elapsed_time(events[1]))
+    times.sort()
+    return {"min": times[0], "median": times[len(times) // 2], "calls": len(times)}
+
+
+def graphed(call: Callable[[], object], seconds: float = 0.6) -> dict[str, float]:
+    """Of one call in a CUDA graph of many, so that launches cost the host nothing."""
+    inner = 10
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(inner):
+            call()
+    times = milliseconds(graph.replay, seconds)
+    return {"min": times["min"] / inner, "median": times["median"] / inner,
+            "calls": times["calls"] * inner}
+
+
+def bench() -> dict[str, Any]:
+    load_libraries()
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from eager import EagerSmoothing, permutation_matrices
+
+    rows: list[dict[str, Any]] = []
+
+    def record(what: str, call: Callable[[], object], graph: bool = True) -> None:
+        rows.append({"what": what, "plain": milliseconds(call)})
+        if graph:
+            rows[-1]["graph"] = graphed(call)
+
+    torch.set_default_device("cuda")
+    torch.manual_seed(0)
+    seed = torch.tensor([1])
+    scale = torch.ones(1, 1)
+    tables = {"mc": torch.empty(0, 32, dtype=torch.int32), "sobol": directions(1024).cuda()}
+    for law, sampler, b, n, s in [
+        ("logistic", "mc", 100, 5, 32768),
+        ("logistic", "mc", 100, 5, 1024),
+        ("logistic", "sobol", 100, 5, 32768),
+        ("gaussian", "mc", 100, 5, 32768),
+        ("wigner_semicircle", "mc", 100, 5, 32768),
+        ("logistic", "mc", 100, 3, 32768),
+        ("logistic", "mc", 100, 8, 32768),
+        ("logistic", "mc", 100, 16, 4096),
+        ("logistic", "mc", 16, 100, 4096),
+        ("logistic", "mc", 2, 1024, 1024),
+    ]:
+        x, grad = torch.randn(b, n), torch.randn(b, n, n)
+        options = (law, sampler, False, s, False)
+
+        def forward(jacobian: str = "none") -> Tensor:
+            return TESTED.argsort(
+                x, scale, seed, tables[sampler][:n], *options, "mean", 1 / s, 0.0, jacobian  # noqa: B023
+            )[0]
+
+        def backward(center: Tensor) -> None:
+            TESTED.argsort_backward(
+                grad, center, x, scale, seed, tables[sampler][:n], *options, 1 / s, 0.0, False  # noqa: B023
+            )
+
+        def forward_and_backward() -> None:
+            backward((forward() * grad).sum((1, 2)))  # noqa: B023
+
+        zero = torch.zeros(b)
+        size = f"{law} {sampler} b={b} n={n} s={s}"
+        record(f"argsort forward, {size}", forward)
+        record(f"argsort backward, {size}", lambda: backward(zero))  # noqa: B023
+        record(f"argsort forward + backward, {size}", forward_and_backward)
+        rows[-1]["million sorts / s"] = b * s / rows[-1]["graph"]["min"] / 1e3
+        if n <= 8:
+            record(f"argsort with jacobian, {size}", lambda: forward("x"))  # noqa: B023
+        if law == "logistic" and sampler == "mc" and b * s * n * n < 2e8:
+            variable = x.clone().requires_grad_()
+
+            def eager() -> None:
+                matrix = EagerSmoothing.apply(variable, permutation_matrices, 1.0, s)  # noqa: B023
+                torch.autograd.grad(matrix, variable, grad)  # noqa: B023
+
+            record(f"eager forward + backward, {size}", eager, graph=False)
+            ratio = rows[-1]["plain"]["min"]
+            for row in rows:
+                if row["what"] == f"argsort forward + backward, {size}":
+                    row["eager / fused"] = ratio / row["plain"]["min"]
+
+    for b, n, m, s in [(100, 5, 25, 1024), (100, 5, 1, 32768), (100, 100, 1, 1024), (16, 144, 144, 1024)]:
+        x, values, pivot = torch.randn(b, n), torch.randn(b * s, m), torch.zeros(b, m)
+        options = ("logistic", "mc", False, s)
+        record(
+            f"perturb, b={b} n={n} s={s}",
+            lambda: TESTED.perturb(x, scale, seed, tables["mc"], *options, 0, b * s),  # noqa: B023
+        )
+        record(
+            f"reduce, b={b} n={n} m={m} s={s}",
+            lambda: TESTED.reduce(
+                values, pivot, seed, tables["mc"], *options, n, 0.0, "none", 0, b * s  # noqa: B023
+            ),
+        )
+        record(f"torch.randn, b={b} n={n} s={s}", lambda: torch.randn(b * s, n))  # noqa: B023
+    return {"passed": True, "rows": rows}
+
+
+# The parts, one after the other
+
+
+PARTS = {"build": build, "test": test, "compare": compare, "sanitize": sanitize, "bench": bench}
+
+
+def run_part(part: str, output: Path, seconds: float) -> dict[str, Any]:
+    """In a process of its own; what is left of a part that fails is its output."""
+    result_file = output / f".{part}.json"
+    result_file.unlink(missing_ok=True)
+    begin = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--run-part", part, "--output", str(output)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        text, _ = process.communicate(timeout=seconds)
+        reason = f"ended with status {process.returncode}"
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)  # with what it started: compilers, the sanitizer
+        text, _ = process.communicate()
+        reason = f"stopped after {seconds:.0f} s"
+    if result_file.exists():
+        result = json.loads(result_file.read_text())
+        result_file.unlink()
+    else:
+        result = {"passed": False, "reason": reason, "output": text[-6000:]}
+    result["seconds"] = round(time.perf_counter() - begin, 1)
+    return result
+
+
+def describe(results: dict[str, Any]) -> str:
+    lines = [f"{key}: {value}" for key, value in results["about"].items()]
+    for part, result in results["parts"].items():
+        verdict = "passed" if result["passed"] else "FAILED"
+        lines += ["", f"{part}: {verdict} in {result['seconds']} s"]
+        for key, value in result.items():
+            if key in ("passed", "seconds", "status", "rows"):
+                continue
+            if isinstance(value, dict) and "output" in value:
+                lines.append(f"  {key}: {'passed' if value['passed'] else 'FAILED'}, {value['seconds']} s")
+                value = value["output"][-1500:]
+            lines += [f"  {key}: " + str(value).strip().replace("\n", "\n    ")]
+        for row in result.get("rows", []):
+            times = [
+                f"{kind} {row[kind]['min'] * 1e3:.1f} us (median {row[kind]['median'] * 1e3:.1f})"
+                for kind in ("plain", "graph")
+                if kind in row
+            ]
+            others = [f"{k}: {v:.4g}" for k, v in row.items() if isinstance(v, float)]
+            lines.append(f"  {row['what']}: " + ", ".join(times + others))
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", default=",".join(PARTS), help="comma-separated; default: all")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "gpu")
+    parser.add_argument("--run-part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--drive", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.drive:
+        drive()
+        return 0
+    options.output = options.output.resolve()
+    options.output.mkdir(parents=True, exist_ok=True)
+    if options.run_part:
+        result = PARTS[options.run_part]()
+        (options.output / f".{options.run_part}.json").write_text(json.dumps(result))
+        return 0
+    parts = options.parts.split(",")
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if parts != ["build"] and not torch.cuda.is_available():
+        print("There is no GPU that torch can use here: only --parts build can run.")
+        return 2
+    results: dict[str, Any] = {"about": about(), "parts": {}}
+    deadline = time.perf_counter() + TOTAL_BUDGET
+    for part in parts:
+        seconds = min(BUDGETS[part], max(1.0, deadline - time.perf_counter()))
+        print(f"{part} ...", flush=True)
+        results["parts"][part] = run_part(part, options.output, seconds)
+        # Written after each part: what is done is not lost if this process is stopped.
+        (options.output / "gpu_check.json").write_text(json.dumps(results, indent=1) + "\n")
+        (options.output / "gpu_check.txt").write_text(describe(results))
+    print(describe(results))
+    return 0 if all(result["passed"] for result in results["parts"].values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
