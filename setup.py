@@ -20,8 +20,11 @@ from setuptools import setup
 
 
 def point_at_nvcc() -> None:
-    """Tells torch where nvcc is installed: nvcc itself knows, where torch takes the folder above it,
-    which a script or a link is not in; and there may be only that of the nvidia-cuda-nvcc wheel."""
+    """Tells torch where nvcc is installed.
+
+    nvcc itself knows; torch would take the folder above it, wrongly if it is a script or a link.
+    Where the machine has none, there may be that of the nvidia-cuda-nvcc wheel.
+    """
     if "CUDA_HOME" in os.environ:
         return
     if shutil.which("nvcc"):

@@ -28,7 +28,9 @@ class EagerSmoothing(torch.autograd.Function):
         return mean
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, grad: Tensor
+    ) -> tuple[Tensor | None, ...]:
         values, score, mean = ctx.saved_tensors
         s, b = values.shape[:2]
         centred = ((values - mean) * grad).reshape(s, b, -1).sum(-1)

@@ -9,9 +9,10 @@ eager PyTorch: time, and peak memory in a fresh process.
 import sys
 
 import torch
-import torchsmooth as ts
 from eager import EagerSmoothing
 from timing import in_fresh_process, interleaved, peak_mebibytes, write
+
+import torchsmooth as ts
 
 
 SCALE = 0.5
@@ -68,8 +69,8 @@ def main() -> None:
         x, upstream = problem(name, n, b)
         best = interleaved(
             {
-                "smooth": lambda: smoothed(name, x, upstream, s),  # noqa: B023
-                "eager": lambda: eager(name, x, upstream, s),  # noqa: B023
+                "smooth": lambda: smoothed(name, x, upstream, s),
+                "eager": lambda: eager(name, x, upstream, s),
             }
         )
         ours, theirs = memory("smooth", name, n, b, s), memory("eager", name, n, b, s)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 import torchsmooth
 from torchsmooth import _ops
 

@@ -78,8 +78,10 @@ def about() -> dict[str, Any]:
         properties = torch.cuda.get_device_properties(0)
         result["capability"] = f"{properties.major}.{properties.minor}"
         result["multiprocessors"] = properties.multi_processor_count
-    commands = {"nvcc": ["nvcc", "--version"], "driver": ["nvidia-smi", "--query-gpu=driver_version",
-                                                          "--format=csv,noheader"]}
+    commands = {
+        "nvcc": ["nvcc", "--version"],
+        "driver": ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+    }
     for name, command in commands.items():
         if shutil.which(command[0]):
             output = subprocess.run(command, capture_output=True, text=True).stdout.strip()
@@ -127,8 +129,21 @@ def build() -> dict[str, Any]:
 
 def test() -> dict[str, Any]:
     # A status of 5 means that no test was found, which is a failure here.
-    return run([sys.executable, "-m", "pytest", "tests", "-m", "cuda", "-q", "-x", "--tb=short",
-                "-p", "no:cacheprovider"])
+    return run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "tests",
+            "-m",
+            "cuda",
+            "-q",
+            "-x",
+            "--tb=short",
+            "-p",
+            "no:cacheprovider",
+        ]
+    )
 
 
 # compare: the same calls on the CPU and on the GPU
@@ -211,8 +226,13 @@ def check_evaluate_law() -> Iterator[str]:
     for law, dtype in itertools.product(LAWS, DTYPES):
         inside = torch.linspace(0.001, 0.999, 333, dtype=dtype)
         around = torch.linspace(-3, 3, 333, dtype=dtype)
-        for function, x in [("icdf", inside), ("cdf", around), ("score", around),
-                            ("log_prob", around), ("icdf", inside[:0])]:
+        for function, x in [
+            ("icdf", inside),
+            ("cdf", around),
+            ("score", around),
+            ("log_prob", around),
+            ("icdf", inside[:0]),
+        ]:
             [expected], [got] = both("evaluate_law", x, law, function)
             finite = expected.isfinite()
             what = f"evaluate_law: {law} {function} {dtype}"
@@ -242,20 +262,44 @@ def check_perturb() -> Iterator[str]:
                 if start > stop:
                     continue
                 [expected], [got] = both(
-                    "perturb", x, scale, *noise(sampler, n), law, sampler, antithetic, s, start, stop
+                    "perturb",
+                    x,
+                    scale,
+                    *noise(sampler, n),
+                    law,
+                    sampler,
+                    antithetic,
+                    s,
+                    start,
+                    stop,
                 )
                 # Cauchy's noise is as large as 1e9: compare value by value.
                 relative = 1 + expected.abs()
                 what = f"perturb: {law} {sampler} {dtype} {n=} {s=} scale {shape} {start}:{stop}"
                 reach = n**0.5 if len(shape) == 3 else 1
-                assert_close(what, expected / relative, got / relative, reach * tolerance(dtype) * (
-                    50 if law == "cauchy" and len(shape) == 3 else 1))
+                assert_close(
+                    what,
+                    expected / relative,
+                    got / relative,
+                    reach * tolerance(dtype) * (50 if law == "cauchy" and len(shape) == 3 else 1),
+                )
                 yield "perturb"
 
 
 def check_reduce() -> Iterator[str]:
     batch = 3
-    sizes = [(1, 1), (5, 1), (5, 3), (5, 40), (3, 700), (33, 2), (9, 17), (100, 5), (1024, 1), (4, 0)]
+    sizes = [
+        (1, 1),
+        (5, 1),
+        (5, 3),
+        (5, 40),
+        (3, 700),
+        (33, 2),
+        (9, 17),
+        (100, 5),
+        (1024, 1),
+        (4, 0),
+    ]
     for law, sampler, dtype, (n, m), moment in itertools.product(
         LAWS, ["mc", "rqmc_latin", "sobol"], DTYPES, sizes, ["none", "diagonal", "outer"]
     ):
@@ -269,8 +313,19 @@ def check_reduce() -> Iterator[str]:
         pivot = inputs(batch, m, dtype) if m else torch.empty(batch, 0, dtype=dtype)
         pair_weight = 0.125 if antithetic else 0.0
         expected, got = both(
-            "reduce", values, pivot, *noise(sampler, n), law, sampler, antithetic, s, n, pair_weight,
-            moment, start, stop,
+            "reduce",
+            values,
+            pivot,
+            *noise(sampler, n),
+            law,
+            sampler,
+            antithetic,
+            s,
+            n,
+            pair_weight,
+            moment,
+            start,
+            stop,
         )
         for name, e, g in zip(("scores", "products"), expected, got, strict=True):
             what = f"reduce: {name} {law} {sampler} {dtype} {n=} {m=} {moment} {s=}"
@@ -307,9 +362,7 @@ def check_argsort() -> Iterator[str]:
         for jacobian, baseline in [("none", "mean"), ("x", "fx"), ("x_and_scale", "mean")]:
             if jacobian != "none" and (n > 16 or sampler in ("qmc_latin", "qmc_cartesian")):
                 continue
-            expected, got = both(
-                "argsort", *arguments, baseline, 1 / s, pair_weight, jacobian
-            )
+            expected, got = both("argsort", *arguments, baseline, 1 / s, pair_weight, jacobian)
             assert_same_counts(f"argsort: {what}", expected[0], got[0], s)
             for e, g in zip(expected[1:], got[1:], strict=True):
                 assert_close(f"argsort: {jacobian} of {what}", e, g, 20 * tolerance(dtype))
@@ -328,7 +381,9 @@ def check_argsort() -> Iterator[str]:
 def check_many_chunks() -> Iterator[str]:
     """Sizes at which sums are cut into chunks, with elements that share blocks unevenly."""
     for sampler, dtype, (batch, n, s) in itertools.product(
-        ["mc", "sobol"], DTYPES, [(1, 5, 20000), (700, 3, 1537), (1, 1, 1), (5000, 8, 4), (3, 40, 999)]
+        ["mc", "sobol"],
+        DTYPES,
+        [(1, 5, 20000), (700, 3, 1537), (1, 1, 1), (5000, 8, 4), (3, 40, 999)],
     ):
         x, scale = inputs(batch, n, dtype), torch.ones(1, 1, dtype=dtype)
         arguments = (x, scale, *noise(sampler, n), "logistic", sampler, False, s, False)
@@ -351,10 +406,27 @@ def check_empty() -> Iterator[str]:
             expected, got = both("argsort", *arguments, "mean", 1.0, 0.0, jacobian)
             assert [e.shape for e in expected] == [g.shape for g in got]
         expected, got = both(
-            "argsort_backward", torch.empty(batch, n, n), torch.empty(batch), *arguments, 1.0, 0.0, True
+            "argsort_backward",
+            torch.empty(batch, n, n),
+            torch.empty(batch),
+            *arguments,
+            1.0,
+            0.0,
+            True,
         )
         assert [e.shape for e in expected] == [g.shape for g in got]
-        both("perturb", x, torch.ones(1, 1), *noise("mc", n), "logistic", "mc", False, 8, 0, batch * 8)
+        both(
+            "perturb",
+            x,
+            torch.ones(1, 1),
+            *noise("mc", n),
+            "logistic",
+            "mc",
+            False,
+            8,
+            0,
+            batch * 8,
+        )
         yield "empty"
 
 
@@ -378,17 +450,37 @@ def check_cuda_graph() -> Iterator[str]:
         return
     for n in (5, 33):
         x = inputs(7, n, torch.float32).cuda()
-        scale, grad = torch.ones(1, 1).cuda(), inputs(7 * n, n, torch.float32).reshape(7, n, n).cuda()
+        scale, grad = (
+            torch.ones(1, 1).cuda(),
+            inputs(7 * n, n, torch.float32).reshape(7, n, n).cuda(),
+        )
         seed, table = (t.cuda() for t in noise("sobol", n))
         options = ("logistic", "sobol", False, 512, False)
 
         def step() -> tuple[Tensor, Tensor]:
             matrix, _, _ = TESTED.argsort(
-                x, scale, seed, table, *options, "mean", 1 / 512, 0.0, "none"  # noqa: B023
+                x,
+                scale,
+                seed,
+                table,
+                *options,
+                "mean",
+                1 / 512,
+                0.0,
+                "none",
             )
-            center = (matrix * grad).sum((1, 2))  # noqa: B023
+            center = (matrix * grad).sum((1, 2))
             grad_x, _ = TESTED.argsort_backward(
-                grad, center, x, scale, seed, table, *options, 1 / 512, 0.0, False  # noqa: B023
+                grad,
+                center,
+                x,
+                scale,
+                seed,
+                table,
+                *options,
+                1 / 512,
+                0.0,
+                False,
             )
             return matrix, grad_x
 
@@ -453,8 +545,13 @@ def drive() -> None:
                 TESTED.argsort(*arguments, *options, True, "fx", 1.0, 0.0, "x_and_scale")
             for scale_gradient in (False, True):
                 TESTED.argsort_backward(
-                    *on_device((grad, torch.zeros(batch, dtype=dtype))), *arguments, *options, False,
-                    1.0, 0.0, scale_gradient,
+                    *on_device((grad, torch.zeros(batch, dtype=dtype))),
+                    *arguments,
+                    *options,
+                    False,
+                    1.0,
+                    0.0,
+                    scale_gradient,
                 )
             rows = batch * s - 3
             TESTED.words(*arguments[2:], sampler, False, s, n, 5, rows)
@@ -473,13 +570,25 @@ def drive() -> None:
 
 def sanitize() -> dict[str, Any]:
     found = shutil.which("compute-sanitizer")
-    candidates = [Path(found)] if found else sorted(Path("/usr/local").glob("cuda*/bin/compute-sanitizer"))
+    candidates = (
+        [Path(found)] if found else sorted(Path("/usr/local").glob("cuda*/bin/compute-sanitizer"))
+    )
     if not candidates:
         return {"passed": True, "skipped": "compute-sanitizer was not found"}
     result: dict[str, Any] = {"passed": True}
     for tool in ("memcheck", "racecheck"):
-        command = [str(candidates[0]), "--tool", tool, "--error-exitcode", "9", "--kernel-name-exclude",
-                   "regex:at::", sys.executable, __file__, "--drive"]
+        command = [
+            str(candidates[0]),
+            "--tool",
+            tool,
+            "--error-exitcode",
+            "9",
+            "--kernel-name-exclude",
+            "regex:at::",
+            sys.executable,
+            __file__,
+            "--drive",
+        ]
         # Without its own cache of memory torch asks the driver for each tensor, and what lies
         # beyond a tensor's end is nobody's.
         result[tool] = run(command, PYTORCH_NO_CUDA_MEMORY_CACHING="1")
@@ -521,8 +630,11 @@ def graphed(call: Callable[[], object], seconds: float = 0.6) -> dict[str, float
         for _ in range(inner):
             call()
     times = milliseconds(graph.replay, seconds)
-    return {"min": times["min"] / inner, "median": times["median"] / inner,
-            "calls": times["calls"] * inner}
+    return {
+        "min": times["min"] / inner,
+        "median": times["median"] / inner,
+        "calls": times["calls"] * inner,
+    }
 
 
 def bench() -> dict[str, Any]:
@@ -559,31 +671,48 @@ def bench() -> dict[str, Any]:
 
         def forward(jacobian: str = "none") -> Tensor:
             return TESTED.argsort(
-                x, scale, seed, tables[sampler][:n], *options, "mean", 1 / s, 0.0, jacobian  # noqa: B023
+                x,
+                scale,
+                seed,
+                tables[sampler][:n],
+                *options,
+                "mean",
+                1 / s,
+                0.0,
+                jacobian,
             )[0]
 
         def backward(center: Tensor) -> None:
             TESTED.argsort_backward(
-                grad, center, x, scale, seed, tables[sampler][:n], *options, 1 / s, 0.0, False  # noqa: B023
+                grad,
+                center,
+                x,
+                scale,
+                seed,
+                tables[sampler][:n],
+                *options,
+                1 / s,
+                0.0,
+                False,
             )
 
         def forward_and_backward() -> None:
-            backward((forward() * grad).sum((1, 2)))  # noqa: B023
+            backward((forward() * grad).sum((1, 2)))
 
         zero = torch.zeros(b)
         size = f"{law} {sampler} b={b} n={n} s={s}"
         record(f"argsort forward, {size}", forward)
-        record(f"argsort backward, {size}", lambda: backward(zero))  # noqa: B023
+        record(f"argsort backward, {size}", lambda: backward(zero))
         record(f"argsort forward + backward, {size}", forward_and_backward)
         rows[-1]["million sorts / s"] = b * s / rows[-1]["graph"]["min"] / 1e3
         if n <= 8:
-            record(f"argsort with jacobian, {size}", lambda: forward("x"))  # noqa: B023
+            record(f"argsort with jacobian, {size}", lambda: forward("x"))
         if law == "logistic" and sampler == "mc" and b * s * n * n < 2e8:
             variable = x.clone().requires_grad_()
 
             def eager() -> None:
-                matrix = EagerSmoothing.apply(variable, permutation_matrices, 1.0, s)  # noqa: B023
-                torch.autograd.grad(matrix, variable, grad)  # noqa: B023
+                matrix = EagerSmoothing.apply(variable, permutation_matrices, 1.0, s)
+                torch.autograd.grad(matrix, variable, grad)
 
             record(f"eager forward + backward, {size}", eager, graph=False)
             ratio = rows[-1]["plain"]["min"]
@@ -591,20 +720,34 @@ def bench() -> dict[str, Any]:
                 if row["what"] == f"argsort forward + backward, {size}":
                     row["eager / fused"] = ratio / row["plain"]["min"]
 
-    for b, n, m, s in [(100, 5, 25, 1024), (100, 5, 1, 32768), (100, 100, 1, 1024), (16, 144, 144, 1024)]:
+    for b, n, m, s in [
+        (100, 5, 25, 1024),
+        (100, 5, 1, 32768),
+        (100, 100, 1, 1024),
+        (16, 144, 144, 1024),
+    ]:
         x, values, pivot = torch.randn(b, n), torch.randn(b * s, m), torch.zeros(b, m)
         options = ("logistic", "mc", False, s)
         record(
             f"perturb, b={b} n={n} s={s}",
-            lambda: TESTED.perturb(x, scale, seed, tables["mc"], *options, 0, b * s),  # noqa: B023
+            lambda: TESTED.perturb(x, scale, seed, tables["mc"], *options, 0, b * s),
         )
         record(
             f"reduce, b={b} n={n} m={m} s={s}",
             lambda: TESTED.reduce(
-                values, pivot, seed, tables["mc"], *options, n, 0.0, "none", 0, b * s  # noqa: B023
+                values,
+                pivot,
+                seed,
+                tables["mc"],
+                *options,
+                n,
+                0.0,
+                "none",
+                0,
+                b * s,
             ),
         )
-        record(f"torch.randn, b={b} n={n} s={s}", lambda: torch.randn(b * s, n))  # noqa: B023
+        record(f"torch.randn, b={b} n={n} s={s}", lambda: torch.randn(b * s, n))
     return {"passed": True, "rows": rows}
 
 
@@ -652,7 +795,9 @@ def describe(results: dict[str, Any]) -> str:
             if key in ("passed", "seconds", "status", "rows"):
                 continue
             if isinstance(value, dict) and "output" in value:
-                lines.append(f"  {key}: {'passed' if value['passed'] else 'FAILED'}, {value['seconds']} s")
+                lines.append(
+                    f"  {key}: {'passed' if value['passed'] else 'FAILED'}, {value['seconds']} s"
+                )
                 value = value["output"][-1500:]
             lines += [f"  {key}: " + str(value).strip().replace("\n", "\n    ")]
         for row in result.get("rows", []):
