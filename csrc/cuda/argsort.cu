@@ -55,25 +55,24 @@ __global__ void __launch_bounds__(kFinishThreads)
   }
 }
 
-// Calls run(kMinN, kMaxN, kMonteCarlo) with constants.
-template <class T, class F>
-void with_small_kernel(const Noise<T>& noise, F&& run) {
-  with_monte_carlo(noise, [&](auto monte_carlo) {
-    if (noise.n <= kSmallest) {
-      run(Constant<1>{}, Constant<kSmallest>{}, monte_carlo);
-    } else {
-      run(Constant<kSmallest + 1>{}, Constant<kSmall>{}, monte_carlo);
-    }
-  });
+// Calls run(kMinN, kMaxN) with constants.
+template <class F>
+void with_small_kernel(int64_t n, F&& run) {
+  if (n <= kSmallest) {
+    run(Constant<1>{}, Constant<kSmallest>{});
+  } else {
+    run(Constant<kSmallest + 1>{}, Constant<kSmall>{});
+  }
 }
 
+// parts: of weights of f.
 template <class T>
 int64_t small_bytes(const Noise<T>& noise, int parts) {
-  return int64_t(parts) * noise.n * kSmallThreads * static_cast<int64_t>(sizeof(Quad<T>));
+  return int64_t(kTogether + parts) * noise.n * kSmallThreads * int64_t(sizeof(Quad<T>));
 }
 template <class T>
 Chunks small_chunks(const Noise<T>& noise, int64_t elements) {
-  return cut(elements, ceil_div(ceil_div(noise.num_samples, 4), kSmallThreads));
+  return cut(elements, ceil_div(ceil_div(noise.num_samples, 4), kSmallUnit));
 }
 
 struct LargeShape {
@@ -107,10 +106,9 @@ void launch_argsort(const Noise<T>& noise, bool descending, const Tensor& x, Ten
   if (n <= kSmall) {
     chunks = small_chunks(noise, elements);
     counts = torch::stable::new_empty(x, {elements, chunks.count, n, n}, ScalarType::Int);
-    with_small_kernel(noise, [&](auto low, auto high, auto monte_carlo) {
-      launch(&argsort_small_kernel<T, decltype(low)::value, decltype(high)::value,
-                                   decltype(monte_carlo)::value>,
-             elements * chunks.count, kSmallThreads, small_bytes(noise, 1), x, noise, elements,
+    with_small_kernel(n, [&](auto low, auto high) {
+      launch(&argsort_small_kernel<T, decltype(low)::value, decltype(high)::value>,
+             elements * chunks.count, kSmallThreads, small_bytes(noise, 0), x, noise, elements,
              chunks, descending, data<T>(x), mutable_data<uint32_t>(counts));
     });
   } else {
@@ -163,11 +161,10 @@ void launch_argsort_backward(const Noise<T>& noise, bool descending, double fact
                               : cut(elements, ceil_div(noise.num_samples, int64_t(1) << shape.shift));
   Tensor sums = torch::stable::new_empty(x, {elements, chunks.count, weights}, ScalarType::Double);
   if (small) {
-    with_small_kernel(noise, [&](auto low, auto high, auto monte_carlo) {
-      launch(&argsort_small_backward_kernel<T, decltype(low)::value, decltype(high)::value,
-                                            decltype(monte_carlo)::value, kScale>,
-             elements * chunks.count, kSmallThreads, small_bytes(noise, parts), x, noise, elements,
-             chunks, descending, data<T>(x), data<T>(grad), data<T>(baseline),
+    with_small_kernel(n, [&](auto low, auto high) {
+      launch(&argsort_small_backward_kernel<T, decltype(low)::value, decltype(high)::value, kScale>,
+             elements * chunks.count, kSmallThreads, small_bytes(noise, parts - 1), x, noise,
+             elements, chunks, descending, data<T>(x), data<T>(grad), data<T>(baseline),
              mutable_data<double>(sums));
     });
   } else {

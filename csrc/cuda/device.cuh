@@ -39,21 +39,16 @@ __device__ __forceinline__ void quad_words(const Points& points, int64_t seed, u
   }
 }
 
-// Calls take(c, weights) for the samples 4 quad + c, c = 0 ... 3: their noise in dimension j and,
-// if kWeights, the weights of f that go with it. The law is a branch that all threads take
-// together, a few instructions per quad: a kernel for each law would be a library of hundreds.
-// flip = ~0 gives the noise of the samples' mirror images.
-template <bool kWeights, bool kMonteCarlo, class T, class F>
-__device__ __forceinline__ void for_quad(const Noise<T>& noise, int64_t seed, int64_t element,
-                                         int64_t j, int64_t quad, F&& take, uint32_t flip = 0) {
-  uint32_t word[4];
-  quad_words<kMonteCarlo>(noise.points, seed, static_cast<uint32_t>(element),
-                          static_cast<uint32_t>(j), static_cast<uint32_t>(quad), word);
+// Calls take(c, weights) for the four samples of a quad: their noise and, if kWeights, the weights
+// of f that go with it. The law is a branch that all threads take together, a few instructions per
+// quad: a kernel for each law would be a library of hundreds.
+template <bool kWeights, class T, class F>
+__device__ __forceinline__ void for_words(const Noise<T>& noise, const uint32_t (&word)[4],
+                                          F&& take) {
   const auto draw = [&](auto pairs) {
     with_law(noise.law, [&](auto law) {
       for (int c = 0; c < 4; ++c)
-        take(c, weights_from_word<T, decltype(pairs)::value>(law, word[c] ^ flip,
-                                                            noise.pair_weight));
+        take(c, weights_from_word<T, decltype(pairs)::value>(law, word[c], noise.pair_weight));
     });
   };
   if (!kWeights || noise.pair_weight == T(0)) {
@@ -61,6 +56,18 @@ __device__ __forceinline__ void for_quad(const Noise<T>& noise, int64_t seed, in
   } else {
     draw(std::true_type{});
   }
+}
+
+// The same for dimension j of the samples 4 quad + c, c = 0 ... 3; flip = ~0 gives the noise of
+// their mirror images.
+template <bool kWeights, bool kMonteCarlo, class T, class F>
+__device__ __forceinline__ void for_quad(const Noise<T>& noise, int64_t seed, int64_t element,
+                                         int64_t j, int64_t quad, F&& take, uint32_t flip = 0) {
+  uint32_t word[4];
+  quad_words<kMonteCarlo>(noise.points, seed, static_cast<uint32_t>(element),
+                          static_cast<uint32_t>(j), static_cast<uint32_t>(quad), word);
+  for (int c = 0; c < 4; ++c) word[c] ^= flip;
+  for_words<kWeights>(noise, word, take);
 }
 
 // Calls run with std::true_type for plain Monte Carlo in float32, which has kernels of its own, and
