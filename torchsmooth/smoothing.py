@@ -389,7 +389,7 @@ class _Evaluation:
         elements, n, s = x.shape[0], noise.n, noise.num_samples
         unperturbed = None
         if baseline == "fx":
-            unperturbed = self._call(x.detach(), torch.arange(elements, device=x.device)).detach()
+            unperturbed = self._unperturbed(x.detach())
         sums = None
         start, total = 0, elements * s
         while start < total or sums is None:
@@ -424,6 +424,17 @@ class _Evaluation:
         return _ScoreGradient.apply(
             mean, x, scale, *payload, noise, (factor, pair_weight, moment, sums.kept)
         )
+
+    def _unperturbed(self, x: Tensor) -> Tensor:  # [B, n] -> [B, M]
+        elements, n = x.shape
+        rows: list[Tensor] = []
+        start = 0
+        while start < elements or not rows:
+            stop = min(start + self._chunk_rows(n, elements), elements)
+            element = torch.arange(start, stop, device=x.device)
+            rows.append(self._call(x[start:stop], element).detach())
+            start = stop
+        return torch.cat(rows)
 
     def _chunk_rows(self, n: int, total: int) -> int:
         if self.smoothed.chunk_size is not None:
