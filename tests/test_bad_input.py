@@ -3,6 +3,7 @@ came, and what to do; and results that stay right where the input is only unusua
 """
 
 import math
+import os
 import subprocess
 import sys
 import warnings
@@ -584,7 +585,11 @@ def test_reduce_checks_its_arguments(changes: dict[str, Any], part: str) -> None
 def test_unknown_instruction_set() -> None:
     result = subprocess.run(
         [sys.executable, "-c", "import torchsmooth as ts; ts.Sobol().uniforms(2, 1)"],
-        env={"TORCHSMOOTH_CPU": "mmx", "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={
+            **os.environ,
+            "TORCHSMOOTH_CPU": "mmx",
+            "PYTHONPATH": str(Path(ts.__file__).parents[1]),
+        },
         capture_output=True,
         text=True,
     )
