@@ -39,7 +39,7 @@ struct JacobianShape {
 
 // Adds to sums[rank, element, .] the row of every sample in which the element has the rank.
 template <class T>
-__global__ void __launch_bounds__(kJacobianThreads)
+__global__ void __launch_bounds__(kJacobianThreads, sizeof(T) == 4 ? 3 : 2)
     argsort_jacobian_kernel(const Noise<T> noise, int64_t elements, Chunks chunks, bool descending,
                             bool with_scale,
                             const T* __restrict__ x,      // [B, n]

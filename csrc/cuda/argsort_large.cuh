@@ -9,6 +9,7 @@
 namespace torchsmooth {
 
 constexpr int kLargeThreads = 256;
+constexpr int kLargeBlocks = 3;  // on a multiprocessor: what registers are limited to
 constexpr int kMostTileShift = 7;
 constexpr int64_t kSharedCounts = 64;  // largest n whose n^2 counts are kept in shared memory
 
@@ -86,7 +87,7 @@ struct Tile {
 
 // Adds how often element i has rank k.
 template <class T>
-__global__ void __launch_bounds__(kLargeThreads)
+__global__ void __launch_bounds__(kLargeThreads, kLargeBlocks)
     argsort_large_kernel(const Noise<T> noise, int64_t elements, Chunks chunks, int shift,
                          bool descending,
                          const T* __restrict__ x,          // [B, n]
@@ -126,7 +127,7 @@ __global__ void __launch_bounds__(kLargeThreads)
 
 // See argsort_small_backward_kernel.
 template <class T, bool kScale>
-__global__ void __launch_bounds__(kLargeThreads)
+__global__ void __launch_bounds__(kLargeThreads, kLargeBlocks)
     argsort_large_backward_kernel(const Noise<T> noise, int64_t elements, Chunks chunks,
                                   int shift, bool descending,
                                   const T* __restrict__ x,         // [B, n]

@@ -255,8 +255,9 @@ __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks<T, kMaxN, kScale ?
       }
     }
     for (int part = 0; part < kParts - 1; ++part) {
+#pragma unroll
       for (int j = 0; j < kMaxN; ++j) {
-        if (j >= n) break;
+        if (j >= n) continue;
         const T total = warp_sum(sum[part][j]);
         if (lane == 0) warp_sums[warp][part * n + j] = total;
       }
