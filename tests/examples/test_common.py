@@ -99,6 +99,15 @@ def test_other_errors_keep_their_traceback():
         run_program("program.py", lambda: 1 / 0)
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT as in a terminal: what runs in the background may have been told to ignore it."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, inherited)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_asks_first_and_insists_the_second_time():
     before = signal.getsignal(signal.SIGINT)
     with Interrupt() as interrupt:
