@@ -442,8 +442,8 @@ def variance_within(strata: int) -> float:
 def test_bias_of_the_mean_as_a_baseline(sampler: str, strata: int) -> None:
     """Of a linear f at s = 8: minus the share of the variance that stratification leaves, over s.
 
-    That is 0.5 % for the Latin hypercube and Sobol points and 4.5 % for a grid of 2^3; the factor
-    s / (s - 1) of leaving one out would make them 14 % too large.
+    That is 0.7 % for the Latin hypercube and Sobol points and 4.5 % for a grid of 2^3; the factor
+    s / (s - 1) of leaving one out would make them 14 % and 9 % too large.
     """
     a, s = doubles(1.0, 1.0, 1.0), 8
     factor = 1 - variance_within(strata) / s if strata else 1.0
