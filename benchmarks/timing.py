@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def interleaved(
-    rivals: dict[str, Callable[[], object]], seconds: float = 3.0, least: int = 5
+    rivals: dict[str, Callable[[], object]], seconds: float = 1.0, least: int = 5
 ) -> dict[str, float]:
     """Seconds per call of each rival: the minimum over rounds in which each runs once.
 
