@@ -406,8 +406,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--smooth",
         choices=("algorithm", "objective"),
         default="algorithm",
-        help="smooth the sorting and put the loss on its result, or smooth the loss with the "
-        "sorting in it (default: %(default)s)",
+        help="smooth the sorting and put the loss on its result, which learns faster, or smooth "
+        "the loss with the sorting in it, which works with any loss (default: %(default)s)",
     )
     for option, kind, metavar, what in (
         ("steps", cli.integer_from(1), "T", "training steps"),
@@ -477,9 +477,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=args.lr, capturable=args.cuda_graphs)
     settings = {name: value for name, value in vars(args).items() if name != "resume"}
     directory = RunDirectory(args.output)
+    curve, picture = directory.path / "learning_curve.png", directory.path / "sorted.png"
     training = Training(directory, settings, network, optimizer, best_by="exact_match")
     if state is None:
-        directory.clear()
+        directory.clear(curve, picture)
     else:
         training.load_state_dict(state)
 
@@ -502,7 +503,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     last = test()
     network.load_state_dict(training.best["model"])
     best = test()
-    curve, picture = directory.path / "learning_curve.png", directory.path / "sorted.png"
     draw_learning_curve(training, best, curve, n=n)
     draw_sorted(network, digits["test"], picture, n=n)
     directory.write_result(

@@ -25,9 +25,9 @@ class RunDirectory:
                 f"({error.strerror}); choose another one"
             ) from error
 
-    def clear(self) -> None:
+    def clear(self, *figures: Path) -> None:
         """Remove what an earlier run left, lest its files be taken for those of the one to come."""
-        for file in (self.checkpoint, self.best, self.result):
+        for file in (self.checkpoint, self.best, self.result, *figures):
             file.unlink(missing_ok=True)
 
     def write_result(self, result: dict[str, Any]) -> None:

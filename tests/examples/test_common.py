@@ -66,7 +66,9 @@ def test_a_result_is_written_whole(tmp_path):
     directory.write_result({"accuracy": 0.5})
     assert json.loads(directory.result.read_text()) == {"accuracy": 0.5}
     assert os.listdir(directory.path) == ["result.json"]
-    directory.clear()
+    figure = directory.path / "figure.png"
+    figure.touch()
+    directory.clear(figure)
     assert os.listdir(directory.path) == []
 
 
