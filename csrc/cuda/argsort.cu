@@ -1,6 +1,5 @@
 #include <tuple>
 
-#include "argsort_jacobian.cuh"
 #include "argsort_large.cuh"
 #include "argsort_small.cuh"
 
@@ -55,10 +54,13 @@ __global__ void __launch_bounds__(kFinishThreads)
   }
 }
 
-// Calls run(kMinN, kMaxN) with constants.
-template <class F>
+// Calls run(kMinN, kMaxN) with constants. Double precision has one group of sizes: its kernels are
+// there to be compared with, not to be the fastest.
+template <class T, class F>
 void with_small_kernel(int64_t n, F&& run) {
-  if (n <= kSmallest) {
+  if constexpr (sizeof(T) == 8) {
+    run(Constant<1>{}, Constant<kSmall>{});
+  } else if (n <= kSmallest) {
     run(Constant<1>{}, Constant<kSmallest>{});
   } else {
     run(Constant<kSmallest + 1>{}, Constant<kSmall>{});
@@ -106,7 +108,7 @@ void launch_argsort(const Noise<T>& noise, bool descending, const Tensor& x, Ten
   if (n <= kSmall) {
     chunks = small_chunks(noise, elements);
     counts = torch::stable::new_empty(x, {elements, chunks.count, n, n}, ScalarType::Int);
-    with_small_kernel(n, [&](auto low, auto high) {
+    with_small_kernel<T>(n, [&](auto low, auto high) {
       launch(&argsort_small_kernel<T, decltype(low)::value, decltype(high)::value>,
              elements * chunks.count, kSmallThreads, small_bytes(noise, 0), x, noise, elements,
              chunks, descending, data<T>(x), mutable_data<uint32_t>(counts));
@@ -123,31 +125,6 @@ void launch_argsort(const Noise<T>& noise, bool descending, const Tensor& x, Ten
          mutable_data<T>(matrix));
 }
 
-template <class T>
-void launch_argsort_jacobian(const Noise<T>& noise, bool descending, Baseline baseline,
-                             double factor, bool with_scale, const Tensor& x, Tensor& matrix,
-                             Tensor& jacobian_x, Tensor& jacobian_scale) {
-  const int64_t elements = x.size(0), n = noise.n;
-  STD_TORCH_CHECK(n <= kJacobianLimit, "argsort: on CUDA the Jacobian is there for at most ",
-                  kJacobianLimit, " elements, got ", n, "; use argsort_backward");
-  const JacobianShape<T> shape(static_cast<int>(n), with_scale);
-  STD_TORCH_CHECK(shape.bytes() <= shared_memory_limit(x), "argsort: on this GPU the Jacobian of ",
-                  n, " elements does not fit into a block's shared memory; use argsort_backward");
-  const Chunks chunks = cut(elements, ceil_div(noise.num_samples, kJacobianSamples));
-  const int64_t size = shape.table_size();
-  Tensor sums = torch::stable::new_empty(x, {elements, chunks.count, size}, ScalarType::Double);
-  launch(&argsort_jacobian_kernel<T>, elements * chunks.count, kJacobianThreads, shape.bytes(), x,
-         noise, elements, chunks, descending, with_scale, data<T>(x), mutable_data<double>(sums));
-  if (chunks.count > 1) {
-    launch(&argsort_jacobian_sum_kernel, elements, kJacobianThreads, 0, x, elements, chunks.count,
-           size, mutable_data<double>(sums));
-  }
-  launch(&argsort_jacobian_finish_kernel<T>, elements, kJacobianThreads, 0, x, noise, elements,
-         chunks.count, descending, baseline, factor, data<T>(x), data<double>(sums),
-         mutable_data<T>(matrix), mutable_data<T>(jacobian_x),
-         with_scale ? mutable_data<T>(jacobian_scale) : nullptr);
-}
-
 template <class T, bool kScale>
 void launch_argsort_backward(const Noise<T>& noise, bool descending, double factor,
                              const Tensor& grad, const Tensor& baseline, const Tensor& x,
@@ -161,7 +138,7 @@ void launch_argsort_backward(const Noise<T>& noise, bool descending, double fact
                               : cut(elements, ceil_div(noise.num_samples, int64_t(1) << shape.shift));
   Tensor sums = torch::stable::new_empty(x, {elements, chunks.count, weights}, ScalarType::Double);
   if (small) {
-    with_small_kernel(n, [&](auto low, auto high) {
+    with_small_kernel<T>(n, [&](auto low, auto high) {
       launch(&argsort_small_backward_kernel<T, decltype(low)::value, decltype(high)::value, kScale>,
              elements * chunks.count, kSmallThreads, small_bytes(noise, parts - 1), x, noise,
              elements, chunks, descending, data<T>(x), data<T>(grad), data<T>(baseline),
@@ -188,30 +165,19 @@ std::tuple<Tensor, Tensor, Tensor> argsort(Tensor x, Tensor scale, Tensor seed, 
   STD_TORCH_CHECK(scale.scalar_type() == x.scalar_type(), "argsort: scale must have x's dtype");
   check_device(scale, "argsort: scale", x);
   check_noise_devices(seed, directions, x);
-  const Baseline baseline = parse_baseline(baseline_name);
-  const Jacobian jacobian = parse_jacobian(jacobian_name);
+  parse_baseline(baseline_name);
+  STD_TORCH_CHECK(parse_jacobian(jacobian_name) == Jacobian::none,
+                  "argsort: there is no Jacobian on CUDA; use argsort_backward");
   const DeviceGuard guard(x.get_device_index());
   Tensor matrix = torch::stable::new_empty(x, {elements, n, n});
-  Tensor jacobian_x = jacobian == Jacobian::none
-                          ? torch::stable::new_empty(x, {0})
-                          : torch::stable::new_empty(x, {elements, n, n, n});
-  Tensor jacobian_scale = jacobian == Jacobian::x_and_scale
-                              ? torch::stable::new_empty(x, {elements, n, n, n})
-                              : torch::stable::new_empty(x, {0});
   dispatch_floating(x, "argsort: x", [&](auto type) {
     using T = decltype(type);
     const Noise<T> noise = make_noise<T>(scale, seed, directions, law, sampler, antithetic,
                                          num_samples, pair_weight, elements, n);
     if (x.numel() == 0) return;
-    if (jacobian == Jacobian::none) {
-      launch_argsort<T>(noise, descending, x, matrix);
-    } else {
-      launch_argsort_jacobian<T>(noise, descending, baseline, factor,
-                                 jacobian == Jacobian::x_and_scale, x, matrix, jacobian_x,
-                                 jacobian_scale);
-    }
+    launch_argsort<T>(noise, descending, x, matrix);
   });
-  return {matrix, jacobian_x, jacobian_scale};
+  return {matrix, torch::stable::new_empty(x, {0}), torch::stable::new_empty(x, {0})};
 }
 
 std::tuple<Tensor, Tensor> argsort_backward(Tensor grad, Tensor baseline, Tensor x, Tensor scale,

@@ -46,12 +46,13 @@ struct Tile {
       const int j = item >> (shift - 2), q = item & (quads - 1), at = (j << shift) + 4 * q;
       const T center = x[j], factor = noise.scale_at(element, j);
       Quad<T> values, scores, volumes;
-      for_quad<(kParts > 1), false>(noise, seed, element, j, first_quad + q,
-                                    [&](int c, const Weights<T>& w) {
-                                      values.v[c] = fused(factor, w.noise, center);
-                                      scores.v[c] = w.score;
-                                      volumes.v[c] = w.scale;
-                                    });
+      // Drawing is the smaller part: the laws need not be in every kernel.
+      for_quad<(kParts > 1), false, false>(noise, seed, element, j, first_quad + q,
+                                           [&](int c, const Weights<T>& w) {
+                                             values.v[c] = fused(factor, w.noise, center);
+                                             scores.v[c] = w.score;
+                                             volumes.v[c] = w.scale;
+                                           });
       *reinterpret_cast<Quad<T>*>(y + at) = values;
       *reinterpret_cast<int4*>(index + at) = make_int4(j, j, j, j);
       if constexpr (kParts > 1) *reinterpret_cast<Quad<T>*>(score + at) = scores;
