@@ -66,8 +66,8 @@ def check_nonempty(x: Tensor, name: str) -> int:
     """The size of the last dimension, of which `name` must have at least one element."""
     if x.shape[-1] == 0:
         raise ValueError(
-            f"x must have at least one element along dim for {name}, got shape {list(x.shape)} with "
-            "that dimension at the end; leave empty rows out"
+            f"x must have at least one element along dim for {name}, got none; leave the call out "
+            "where there is nothing to sort"
         )
     return x.shape[-1]
 
@@ -94,9 +94,10 @@ def check_quantile(q: object) -> float | Tensor:
         return q
     if isinstance(q, bool) or not isinstance(q, numbers.Real):
         raise TypeError(f"q must be a number or a tensor, got {q!r}; {remedy}")
-    if not 0 <= q <= 1:
+    number = float(q)
+    if not 0 <= number <= 1:
         raise ValueError(f"q must be in [0, 1], got {q}; {remedy}")
-    return float(q)
+    return number
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:

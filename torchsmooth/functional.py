@@ -84,9 +84,7 @@ def _smoothed_sort(
         return smoothed(rows)
     *batch, n = rows.shape
     sampler.validate(num_samples, n, antithetic)
-    baseline, factor, pair_weight = estimator(
-        sampling.covariate, sampler, antithetic, num_samples
-    )
+    baseline, factor, pair_weight = estimator(sampling.covariate, sampler, antithetic, num_samples)
     dtype = compute_dtype(rows.dtype)
     mean = _ops.sort(
         rows.reshape(math.prod(batch), n).to(dtype).contiguous(),
@@ -301,8 +299,8 @@ def topk(
     - `largest`: whether the largest come first, or the smallest.
     - the others: see the top of `torchsmooth.functional`.
 
-    **Returns:** a tensor of shape [..., k, n] (the searched dimension is moved to the end first) and
-    the dtype of `x`. Entry [..., r, i] is the probability that element i is the r-th largest
+    **Returns:** a tensor of shape [..., k, n] (the searched dimension is moved to the end first)
+    and the dtype of `x`. Entry [..., r, i] is the probability that element i is the r-th largest
     (smallest unless `largest`).
 
     **Raises:** TypeError or ValueError if an argument is not what is said above.

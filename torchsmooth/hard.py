@@ -43,7 +43,9 @@ def sort_outcome_or_nan(y: Tensor, descending: bool, output: str, first: int, la
     """The same, with NaN for a row that has one."""
     outcome = sort_outcome(y, descending, output, first, last)
     bad = y.isnan().any(-1)
-    return torch.where(bad.reshape(*bad.shape, *(1,) * (outcome.ndim - bad.ndim)), torch.nan, outcome)
+    return torch.where(
+        bad.reshape(*bad.shape, *(1,) * (outcome.ndim - bad.ndim)), torch.nan, outcome
+    )
 
 
 def _rows(x: Tensor, dim: int) -> tuple[Tensor, int]:
@@ -123,7 +125,7 @@ def argmax(x: Tensor, *, dim: int = -1) -> Tensor:
 
 
 def topk(x: Tensor, k: int, *, dim: int = -1, largest: bool = True) -> Tensor:
-    """Returns the one-hot vectors of the `k` largest elements (smallest if not `largest`), in order.
+    """Returns one-hot vectors of the `k` largest elements (smallest unless `largest`), in order.
 
     Shapes, arguments and errors: see `torchsmooth.functional.topk`.
 
@@ -178,18 +180,17 @@ def interpolate(
     keepdim: int | None,
 ) -> Tensor:  # [...] for one q, [Q, ...] for [Q]
     """Quantiles of n elements from their order statistics; `keepdim` says where to keep a 1."""
-    if isinstance(q, Tensor):
-        place = q.reshape(-1).to(values) * (n - 1) - first
-        low = place.floor().clamp(max=values.shape[-1] - 1)
-        high = (low + 1).clamp(max=values.shape[-1] - 1)
-        below, above = values[..., low.long()], values[..., high.long()]
-        result = torch.lerp(below, above, place - low).movedim(-1, 0)
-        result = result if q.ndim else result.squeeze(0)
-        at_front = q.ndim
-    else:
+    last = values.shape[-1] - 1
+    if not isinstance(q, Tensor):
         place = q * (n - 1) - first
         low = int(place)
-        high = min(low + 1, values.shape[-1] - 1)
-        result = torch.lerp(values[..., low], values[..., high], place - low)
-        at_front = 0
-    return result if keepdim is None else result.unsqueeze(at_front + keepdim)
+        result = torch.lerp(values[..., low], values[..., min(low + 1, last)], place - low)
+        return result if keepdim is None else result.unsqueeze(keepdim)
+    places = q.to(values) * (n - 1) - first
+    below = places.floor().clamp(max=last)
+    above = (below + 1).clamp(max=last)
+    results = torch.lerp(values[..., below.long()], values[..., above.long()], places - below)
+    if q.ndim == 0:
+        return results if keepdim is None else results.unsqueeze(keepdim)
+    results = results.movedim(-1, 0)
+    return results if keepdim is None else results.unsqueeze(1 + keepdim)
