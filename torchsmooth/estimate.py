@@ -10,13 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ._arguments import (
-    check_distribution,
-    check_floating,
-    check_int,
-    compute_dtype,
-    scale_rows,
-)
+from ._arguments import check_distribution, check_floating, check_int, compute_dtype, scale_rows
 from .distributions import AbstractDistribution
 from .samplers import AbstractSampler, resolve_sampler, seed_tensor
 from .smoothing import Smoothed, _finish, smooth
