@@ -30,20 +30,23 @@ STABLE_TORCH_LIBRARY(torchsmooth, m) {
       "bool antithetic, SymInt num_samples, SymInt n, float pair_weight, str moment, SymInt start, "
       "SymInt stop) -> (Tensor, Tensor)");
 
-  // Smoothed permutation matrices [B, n, n] of x [B, n] and, for jacobian = "x" or "x_and_scale",
-  // their derivatives [B, n, n, n] in x and in each element's scale (else empty). baseline:
-  // "none", "fx", "mean".
+  // The mean outcome of sorting x [B, n]: output = "matrix" gives the rows [first, last) of the
+  // permutation matrix, [B, last - first, n]; "values" the order statistics at these positions, [B,
+  // last - first]; "ranks" all ranks from 1, [B, n]. For jacobian = "x" or "x_and_scale" also the
+  // derivatives [B, *outcome, n] in x and in each element's scale (else empty). baseline: "none",
+  // "fx", "mean".
   m.def(
-      "argsort(Tensor x, Tensor scale, Tensor seed, Tensor directions, str law, str sampler, bool "
-      "antithetic, SymInt num_samples, bool descending, str baseline, float factor, float "
-      "pair_weight, str jacobian) -> (Tensor, Tensor, Tensor)");
+      "sort(Tensor x, Tensor scale, Tensor seed, Tensor directions, str law, str sampler, bool "
+      "antithetic, SymInt num_samples, bool descending, str output, SymInt first, SymInt last, str "
+      "baseline, float factor, float pair_weight, str jacobian) -> (Tensor, Tensor, Tensor)");
 
-  // Gradients [B, n] in x and [B, n] (or [B, 0]) in each element's scale, from that in the
-  // permutation matrices [B, n, n]; baseline [B] is subtracted from each sample's contribution.
+  // Gradients [B, n] in x and [B, n] (or [B, 0]) in each element's scale, from that in the mean
+  // outcome; baseline [B] is subtracted from each sample's contribution.
   m.def(
-      "argsort_backward(Tensor grad, Tensor baseline, Tensor x, Tensor scale, Tensor seed, Tensor "
-      "directions, str law, str sampler, bool antithetic, SymInt num_samples, bool descending, "
-      "float factor, float pair_weight, bool scale_gradient) -> (Tensor, Tensor)");
+      "sort_backward(Tensor grad, Tensor baseline, Tensor x, Tensor scale, Tensor seed, Tensor "
+      "directions, str law, str sampler, bool antithetic, SymInt num_samples, bool descending, str "
+      "output, SymInt first, SymInt last, float factor, float pair_weight, bool scale_gradient) -> "
+      "(Tensor, Tensor)");
 
   // One function ("icdf", "cdf", "log_prob", "score") of a standard law, elementwise.
   m.def("evaluate_law(Tensor x, str law, str function) -> Tensor");

@@ -518,24 +518,40 @@ def test_ops_check_their_arguments(changes: dict[str, Any], part: str) -> None:
 
 
 def sorting_arguments(**changes: Any) -> dict[str, Any]:
-    arguments = {"descending": False, "factor": 1.0, "pair_weight": 0.0, **changes}
+    matrix = {"output": "matrix", "first": 0, "last": 3}
+    arguments = {"descending": False, **matrix, "factor": 1.0, "pair_weight": 0.0, **changes}
     return {k: v for k, v in noise_arguments(**arguments).items() if k not in ("start", "stop")}
 
 
 @pytest.mark.parametrize(
     "op, arguments, part",
     [
-        ("argsort", sorting_arguments(baseline="median", jacobian="x"), "baseline: no such value"),
-        ("argsort", sorting_arguments(baseline="fx", jacobian="y"), "jacobian: no such value"),
+        ("sort", sorting_arguments(baseline="median", jacobian="x"), "baseline: no such value"),
+        ("sort", sorting_arguments(baseline="fx", jacobian="y"), "jacobian: no such value"),
         (
-            "argsort_backward",
+            "sort",
+            sorting_arguments(output="order", baseline="fx", jacobian="x"),
+            "output: no such value",
+        ),
+        (
+            "sort",
+            sorting_arguments(last=4, baseline="fx", jacobian="x"),
+            "positions must lie in [0, 3), got [0, 4)",
+        ),
+        (
+            "sort",
+            sorting_arguments(output="ranks", first=1, baseline="fx", jacobian="x"),
+            "ranks are there for all positions only",
+        ),
+        (
+            "sort_backward",
             sorting_arguments(
                 grad=torch.ones(2, 3, 2), baseline=torch.ones(2), scale_gradient=True
             ),
-            "grad must be contiguous of shape [B, n, n]",
+            "grad must be contiguous and have the shape of the outcome",
         ),
         (
-            "argsort_backward",
+            "sort_backward",
             sorting_arguments(
                 grad=torch.ones(2, 3, 3), baseline=torch.ones(3), scale_gradient=True
             ),

@@ -158,6 +158,11 @@ def examples(name: str) -> list[dict[str, Any]]:
     count = rows["stop"] - rows["start"]
     sobol = sampling(n, s, "sobol", antithetic=True)
     sorting = {"x": x, "law": "gumbel", "num_samples": s, "descending": False, "factor": 1 / s}
+    outcomes = [
+        ({"output": "matrix", "first": 1, "last": 3}, (2, n)),
+        ({"output": "values", "first": 0, "last": n}, (n,)),
+        ({"output": "ranks", "first": 0, "last": n}, (n,)),
+    ]
     vector, matrix = scale_of("Bn", n, torch.float32), scale_of("nn", n, torch.float32)
     if name == "words":
         return [
@@ -183,30 +188,34 @@ def examples(name: str) -> list[dict[str, Any]]:
             }
             for moment in ("none", "diagonal", "outer")
         ]
-    if name == "argsort":
+    if name == "sort":
         return [
             {
                 **sorting,
                 **sobol,
+                **outcome,
                 "scale": vector,
                 "pair_weight": 0.5,
                 "baseline": baseline,
                 "jacobian": jacobian,
             }
             for baseline, jacobian in (("none", "none"), ("fx", "x"), ("mean", "x_and_scale"))
+            for outcome, _ in outcomes
         ]
-    if name == "argsort_backward":
+    if name == "sort_backward":
         return [
             {
                 **sorting,
                 **sobol,
+                **outcome,
                 "scale": vector,
                 "pair_weight": 0.5,
-                "grad": torch.randn(elements, n, n),
+                "grad": torch.randn(elements, *shape),
                 "baseline": torch.randn(elements),
                 "scale_gradient": scale_gradient,
             }
             for scale_gradient in (False, True)
+            for outcome, shape in outcomes
         ]
     assert name == "evaluate_law", f"give examples of the arguments of {name}"
     return [{"x": x, "law": law, "function": "log_prob"} for law in ("gaussian", "triangular")]
@@ -224,8 +233,8 @@ def test_opcheck(name: str, device: torch.device) -> None:
         ("perturb", "x"),
         ("perturb", "scale"),
         ("reduce", "values"),
-        ("argsort", "x"),
-        ("argsort_backward", "grad"),
+        ("sort", "x"),
+        ("sort_backward", "grad"),
         ("evaluate_law", "x"),
     ],
 )
@@ -533,7 +542,18 @@ def test_reduce_keeps_bad_numbers_apart(device: torch.device) -> None:
         torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
 
 
-# --- argsort ---------------------------------------------------------------------------------
+# --- sorting ---------------------------------------------------------------------------------
+
+# What can be asked of n sorted elements: output, first and last position.
+OUTCOMES: dict[str, Callable[[int], tuple[str, int, int]]] = {
+    "argsort": lambda n: ("matrix", 0, n),
+    "argmax": lambda n: ("matrix", 0, min(n, 1)),
+    "topk": lambda n: ("matrix", 0, (n + 1) // 2),
+    "rows": lambda n: ("matrix", n // 3, n),
+    "sort": lambda n: ("values", 0, n),
+    "median": lambda n: ("values", n // 2, min(n, n // 2 + 1)),
+    "rank": lambda n: ("ranks", 0, n),
+}
 
 
 def sorting(
@@ -541,58 +561,86 @@ def sorting(
     n: int,
     dtype: torch.dtype,
     *,
+    outcome: str = "argsort",
     scale: str = "Bn",
     descending: bool = False,
     pair_weight: float = 0.0,
     **options: Any,
 ) -> dict[str, Any]:
     """The arguments that both sorting ops take."""
+    output, first, last = OUTCOMES[outcome](n)
     return {
         "x": torch.randn(ELEMENTS, n, dtype=dtype),
         "scale": scale_of(scale, n, dtype),
         "law": law,
         **sampling(n, **options),
         "descending": descending,
+        "output": output,
+        "first": first,
+        "last": last,
         "factor": 1 / options.get("num_samples", SAMPLES),
         "pair_weight": pair_weight,
     }
 
 
-def gradient_terms(arguments: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Bounds [B, n] of the sums that make up the derivatives in x and in the scale."""
+def outcome_shape(arguments: dict[str, Any]) -> tuple[int, ...]:
+    positions = arguments["last"] - arguments["first"]
     n = arguments["x"].shape[1]
-    _, score, moment = draws(arguments["law"], n, {k: arguments[k] for k in sampling(n)})
-    by = (1 + 2 * arguments["pair_weight"]) * arguments["factor"] / arguments["scale"].double()
-    return by * score.sum(1), by * moment.sum(1)
+    return (positions, n) if arguments["output"] == "matrix" else (positions,)
 
 
-def assert_argsort_is_the_twins(
+def sorting_terms(arguments: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """Bounds of the sums [B, 1], [B, n], [B, n] of an outcome and its derivatives.
+
+    What is summed is at most 1 for a matrix, n for ranks, and for values the largest distance of
+    two values; values themselves add their own size.
+    """
+    n, s = arguments["x"].shape[1], arguments["num_samples"]
+    noise, score, moment = draws(arguments["law"], n, {k: arguments[k] for k in sampling(n)})
+    scale = arguments["scale"].double()
+    points = arguments["x"].double().unsqueeze(1) + scale.unsqueeze(1) * noise
+    reach = 1 + 2 * points.abs().amax((1, 2)).unsqueeze(1) if n else torch.ones(ELEMENTS, 1)
+    size = {"matrix": torch.ones(ELEMENTS, 1), "ranks": 1.0 + n * torch.ones(ELEMENTS, 1)}.get(
+        arguments["output"], reach
+    )
+    by = (1 + 2 * arguments["pair_weight"]) * arguments["factor"] / scale * size
+    return s * arguments["factor"] * size, by * score.sum(1), by * moment.sum(1)
+
+
+def assert_sort_is_the_twins(
     device: torch.device, arguments: dict[str, Any], baseline: str = "mean"
 ) -> None:
-    in_x, in_scale = gradient_terms(arguments)
+    in_value, in_x, in_scale = sorting_terms(arguments)
+    shape = outcome_shape(arguments)
+    ones = (1,) * len(shape)
     for jacobian in ("none", "x", "x_and_scale"):
         options = {"baseline": baseline, "jacobian": jacobian}
-        actual = run("argsort", device, **arguments, **options)
-        expected = twin("argsort", **arguments, **options)
+        actual = run("sort", device, **arguments, **options)
+        expected = twin("sort", **arguments, **options)
+        assert actual[0].shape == (ELEMENTS, *shape)
         # Counts are integers; only the quotient is rounded.
-        assert_within(actual[0], expected[0], 1.0, 1)
+        exact = arguments["output"] == "matrix"
+        assert_within(
+            actual[0], expected[0], 1.0 if exact else in_value.view(-1, *ones), 1 if exact else 16
+        )
         for a, e, terms in zip(actual[1:], expected[1:], (in_x, in_scale), strict=True):
             if e.ndim == 1:  # not asked for
                 assert a.shape == e.shape == (0,)
             else:
-                assert_within(a, e, terms[:, None, None], 16)
+                assert_within(a, e, terms.view(ELEMENTS, *ones, -1), 16)
 
 
 def assert_backward_is_the_twins(device: torch.device, arguments: dict[str, Any]) -> None:
-    elements, n = arguments["x"].shape
-    grad = torch.randn(elements, n, n).to(arguments["x"].dtype)
-    size = 1 + grad.double().abs().sum((1, 2))
+    elements, _ = arguments["x"].shape
+    grad = torch.randn(elements, *outcome_shape(arguments)).to(arguments["x"].dtype)
+    size = 1 + grad.double().abs().flatten(1).sum(1)
     baseline = torch.rand(elements).to(grad)
+    _, *gradient_terms = sorting_terms(arguments)
     for scale_gradient in (False, True):
         options = {"grad": grad, "baseline": baseline, "scale_gradient": scale_gradient}
-        actual = run("argsort_backward", device, **arguments, **options)
-        expected = twin("argsort_backward", **arguments, **options)
-        for a, e, terms in zip(actual, expected, gradient_terms(arguments), strict=True):
+        actual = run("sort_backward", device, **arguments, **options)
+        expected = twin("sort_backward", **arguments, **options)
+        for a, e, terms in zip(actual, expected, gradient_terms, strict=True):
             assert_within(a, e, (terms * size[:, None])[:, : e.shape[1]], 16)
 
 
@@ -605,15 +653,28 @@ def assert_backward_is_the_twins(device: torch.device, arguments: dict[str, Any]
 @pytest.mark.parametrize("law", LAWS)
 def test_argsort(law: str, dtype: torch.dtype, n: int, device: torch.device) -> None:
     arguments = sorting(law, n, dtype)
-    assert_argsort_is_the_twins(device, arguments)
+    assert_sort_is_the_twins(device, arguments)
     assert_backward_is_the_twins(device, arguments)
+
+
+@pytest.mark.parametrize(
+    "dtype, n",
+    [(dtype, n) for dtype in DTYPES for n in SIZES if dtype == torch.float64 or n < 10],
+)
+@pytest.mark.parametrize("outcome", [outcome for outcome in OUTCOMES if outcome != "argsort"])
+def test_outcomes(outcome: str, dtype: torch.dtype, n: int, device: torch.device) -> None:
+    for baseline, descending in itertools.product(("none", "fx", "mean"), (False, True)):
+        arguments = sorting("logistic", n, dtype, outcome=outcome, descending=descending)
+        assert_sort_is_the_twins(device, arguments, baseline)
+        assert_backward_is_the_twins(device, arguments)
 
 
 @pytest.mark.parametrize("scale", ["11", "1n", "B1", "Bn"])
 @pytest.mark.parametrize("n", [1, 3, 7, 8, 25])
-def test_argsort_scales(n: int, scale: str, device: torch.device) -> None:
-    arguments = sorting("laplace", n, torch.float64, scale=scale)
-    assert_argsort_is_the_twins(device, arguments)
+@pytest.mark.parametrize("outcome", ["argsort", "sort"])
+def test_sort_scales(outcome: str, n: int, scale: str, device: torch.device) -> None:
+    arguments = sorting("laplace", n, torch.float64, outcome=outcome, scale=scale)
+    assert_sort_is_the_twins(device, arguments)
     assert_backward_is_the_twins(device, arguments)
 
 
@@ -621,36 +682,50 @@ def test_argsort_scales(n: int, scale: str, device: torch.device) -> None:
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("pair_weight", [0.0, 0.25])
 @pytest.mark.parametrize("n", [1, 4, 9, 26])
-def test_argsort_options(
-    n: int, pair_weight: float, descending: bool, baseline: str, device: torch.device
+@pytest.mark.parametrize("outcome", ["argsort", "rank"])
+def test_sort_options(
+    outcome: str, n: int, pair_weight: float, descending: bool, baseline: str, device: torch.device
 ) -> None:
     for sampler, antithetic in itertools.product(("mc", "sobol"), (False, True)):
         arguments = sorting(
             "gumbel",
             n,
             torch.float64,
+            outcome=outcome,
             descending=descending,
             pair_weight=pair_weight,
             sampler=sampler,
             antithetic=antithetic,
         )
-        assert_argsort_is_the_twins(device, arguments, baseline)
+        assert_sort_is_the_twins(device, arguments, baseline)
         assert_backward_is_the_twins(device, arguments)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("n", [*SIZES, 300])
-def test_argsort_sorts_what_perturb_makes(
+def test_sorts_what_perturb_makes(
     n: int, descending: bool, dtype: torch.dtype, device: torch.device
 ) -> None:
-    """The share of samples in which an element has a rank, from the very same perturbed points."""
+    """Means over the very same perturbed points, which numpy sorts."""
     arguments = sorting("logistic", n, dtype, descending=descending)
-    (matrix, _, _) = run("argsort", device, **arguments, baseline="none", jacobian="none")
     drawing = {k: arguments[k] for k in ("x", "scale", "law", *sampling(n))}
     (points,) = run("perturb", device, **drawing, start=0, stop=ELEMENTS * SAMPLES)
-    samples = ts.hard.argsort(points, descending=descending).view(ELEMENTS, SAMPLES, n, n)
-    torch.testing.assert_close(matrix, samples.double().mean(1).to(dtype), rtol=1e-6, atol=0)
+    sign = -1 if descending else 1
+    order = np.argsort(sign * points.numpy(), axis=-1, kind="stable")
+    one_hot = np.eye(n)[order]
+    expected = {
+        "argsort": one_hot,
+        "argmax": one_hot[:, : min(n, 1)],
+        "sort": sign * np.sort(sign * points.double().numpy(), axis=-1),
+        "rank": np.argsort(order, axis=-1) + 1.0,
+    }
+    for outcome, samples in expected.items():
+        output, first, last = OUTCOMES[outcome](n)
+        arguments |= {"output": output, "first": first, "last": last}
+        (mean, _, _) = run("sort", device, **arguments, baseline="none", jacobian="none")
+        wanted = samples.reshape(ELEMENTS, SAMPLES, *samples.shape[1:]).mean(1)
+        np.testing.assert_allclose(mean.numpy(), wanted, rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -660,16 +735,43 @@ def test_ties_go_to_the_lower_index(
     n: int, descending: bool, dtype: torch.dtype, device: torch.device
 ) -> None:
     """Noise too small to change the integers, so that equal ones stay equal."""
-    arguments = sorting("logistic", n, dtype, descending=descending)
-    arguments["x"] = torch.randint(1, max(2, n // 3), (ELEMENTS, n)).to(dtype)
-    arguments["scale"] = torch.full((1, 1), 1e-30, dtype=dtype)
-    (matrix, _, _) = run("argsort", device, **arguments, baseline="mean", jacobian="x")
-    key = -arguments["x"].numpy() if descending else arguments["x"].numpy()
-    expected = np.argsort(key, axis=1, kind="stable")
-    np.testing.assert_array_equal(matrix.argmax(-1) if n else matrix.sum(-1), expected)
-    assert ((matrix == 0) | (matrix == 1)).all()
+    x = torch.randint(1, max(2, n // 3), (ELEMENTS, n)).to(dtype)
+    order = np.argsort(-x.numpy() if descending else x.numpy(), axis=1, kind="stable")
+    expected = {
+        "argsort": np.eye(n)[order],
+        "argmax": np.eye(n)[order[:, :1]],
+        "topk": np.eye(n)[order[:, : (n + 1) // 2]],
+        "rank": np.argsort(order, axis=1) + 1,
+        "sort": np.take_along_axis(x.numpy(), order, axis=1),
+    }
+    for outcome, wanted in expected.items():
+        arguments = sorting("logistic", n, dtype, outcome=outcome, descending=descending)
+        arguments |= {"x": x, "scale": torch.full((1, 1), 1e-30, dtype=dtype)}
+        for jacobian in ("none", "x"):
+            (mean, *_) = run("sort", device, **arguments, baseline="mean", jacobian=jacobian)
+            np.testing.assert_array_equal(mean, wanted)
 
 
+@pytest.mark.parametrize("outcome", ["sort", "median"])
+@pytest.mark.parametrize("n", [3, 9, 40])
+def test_large_values_keep_their_digits(outcome: str, n: int, device: torch.device) -> None:
+    """Values are counted from the unperturbed ones: x + c has the derivatives of x.
+
+    What the perturbed points themselves lose, 2^-24 of c or 2^-11 of the noise here, remains.
+    """
+    arguments = sorting("gaussian", n, torch.float32, outcome=outcome, scale="11")
+    arguments["x"] = torch.randint(0, 3 * n, (ELEMENTS, n)).float()
+    shifted = arguments | {"x": arguments["x"] + 2.0**13}
+    options = {"baseline": "mean", "jacobian": "x"}
+    (mean, in_x, _), (far, far_in_x, _) = (
+        run("sort", device, **a, **options) for a in (arguments, shifted)
+    )
+    torch.testing.assert_close(far, mean + 2.0**13, rtol=0, atol=2e-3)
+    _, bound, _ = sorting_terms(arguments)
+    assert ((far_in_x - in_x).abs() <= 2e-3 * bound.unsqueeze(1)).all()
+
+
+@pytest.mark.parametrize("outcome", ["argsort", "argmax", "sort", "rank"])
 @pytest.mark.parametrize("n", [1, 5, 9, 30])
 @pytest.mark.parametrize(
     "argument, bad",
@@ -682,21 +784,21 @@ def test_ties_go_to_the_lower_index(
         ("scale", 0.0),
     ],
 )
-def test_argsort_keeps_bad_numbers_apart(
-    argument: str, bad: float, n: int, device: torch.device
+def test_sort_keeps_bad_numbers_apart(
+    argument: str, bad: float, n: int, outcome: str, device: torch.device
 ) -> None:
-    arguments = sorting("logistic", n, torch.float32)
+    arguments = sorting("logistic", n, torch.float32, outcome=outcome)
     forward = {"baseline": "fx", "jacobian": "x_and_scale"}
     backward = {
-        "grad": torch.randn(ELEMENTS, n, n),
+        "grad": torch.randn(ELEMENTS, *outcome_shape(arguments)),
         "baseline": torch.randn(ELEMENTS),
         "scale_gradient": True,
     }
 
     def outputs() -> tuple[Tensor, ...]:
         return (
-            *run("argsort", device, **arguments, **forward),
-            *run("argsort_backward", device, **arguments, **backward),
+            *run("sort", device, **arguments, **forward),
+            *run("sort_backward", device, **arguments, **backward),
         )
 
     clean = outputs()
@@ -706,10 +808,7 @@ def test_argsort_keeps_bad_numbers_apart(
         torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
     for actual, expected in zip(
         outputs(),
-        (
-            *twin("argsort", **arguments, **forward),
-            *twin("argsort_backward", **arguments, **backward),
-        ),
+        (*twin("sort", **arguments, **forward), *twin("sort_backward", **arguments, **backward)),
         strict=True,
     ):
         assert (actual.isnan() == expected.isnan()).all()
@@ -720,13 +819,14 @@ def test_empty(elements: int, n: int, device: torch.device) -> None:
     s = 8
     x, one = torch.ones(elements, n), torch.ones(1, 1)
     common = {"x": x, "scale": one, "law": "gaussian", **sampling(n, s)}
-    options = {"descending": False, "factor": 1.0, "pair_weight": 0.0}
+    matrix = {"output": "matrix", "first": 0, "last": n}
+    options = {"descending": False, **matrix, "factor": 1.0, "pair_weight": 0.0}
     (points,) = run("perturb", device, **common, start=0, stop=elements * s)
     assert points.shape == (elements * s, n)
-    outputs = run("argsort", device, **common, **options, baseline="mean", jacobian="x_and_scale")
+    outputs = run("sort", device, **common, **options, baseline="mean", jacobian="x_and_scale")
     assert [t.shape for t in outputs] == [(elements, *(n,) * k) for k in (2, 3, 3)]
     outputs = run(
-        "argsort_backward",
+        "sort_backward",
         device,
         **common,
         **options,
@@ -759,7 +859,6 @@ def all_outputs(device: torch.device, elements: int, s: int, n: int) -> dict[str
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(elements, n, generator=generator)
     common = {"law": "gumbel", **sampling(n, s, "sobol", antithetic=True)}
-    options = {"descending": False, "factor": 1 / s, "pair_weight": 0.5}
     values = torch.randn(elements * s, 2, generator=generator)
     rows = {"start": 0, "stop": elements * s}
     scaled = {"x": x, "scale": torch.ones(1, 1), **common}
@@ -778,20 +877,25 @@ def all_outputs(device: torch.device, elements: int, s: int, n: int) -> dict[str
             moment="outer",
             **rows,
         ),
-        "argsort": run(
-            "argsort", device, **scaled, **options, baseline="mean", jacobian="x_and_scale"
-        ),
-        "shares": run("argsort", device, **scaled, **options, baseline="mean", jacobian="none"),
-        "argsort_backward": run(
-            "argsort_backward",
+    }
+    for outcome, positions in OUTCOMES.items():
+        output, first, last = positions(n)
+        options = {"descending": False, "output": output, "first": first, "last": last}
+        options |= {"factor": 1 / s, "pair_weight": 0.5}
+        shape = (last - first, n) if output == "matrix" else (last - first,)
+        for jacobian in ("none", "x_and_scale"):
+            outputs[f"{outcome} {jacobian}"] = run(
+                "sort", device, **scaled, **options, baseline="mean", jacobian=jacobian
+            )
+        outputs[f"{outcome} backward"] = run(
+            "sort_backward",
             device,
             **scaled,
             **options,
-            grad=torch.randn(elements, n, n, generator=generator),
+            grad=torch.randn(elements, *shape, generator=generator),
             baseline=torch.zeros(elements),
             scale_gradient=True,
-        ),
-    }
+        )
     return {f"{name}.{i}": t for name, group in outputs.items() for i, t in enumerate(group)}
 
 

@@ -359,10 +359,13 @@ def plackett_luce(x: Tensor) -> Tensor:  # [n] -> [n, n]
     return torch.stack([torch.stack(row) for row in rows])
 
 
-def argsort_options(n: int, **options: Any) -> dict[str, Any]:
-    """All arguments of the op `argsort` but x and scale."""
+def sort_options(n: int, **options: Any) -> dict[str, Any]:
+    """All arguments of the op `sort`, for the whole permutation matrix, but x and scale."""
     chosen: dict[str, Any] = {
         "descending": False,
+        "output": "matrix",
+        "first": 0,
+        "last": n,
         "baseline": "none",
         "factor": 1.0,
         "pair_weight": 0.0,
@@ -373,7 +376,7 @@ def argsort_options(n: int, **options: Any) -> dict[str, Any]:
     return noise_options(n, **options) | chosen
 
 
-class TestArgsort:
+class TestSort:
     def test_plackett_luce(self, assert_mean: Callable[..., None]) -> None:
         batch, n, s, gamma = 400, 3, 256, 0.8
         x = torch.tensor([0.3, -0.5, 0.9], dtype=torch.float64)
@@ -382,10 +385,10 @@ class TestArgsort:
         def expected(x: Tensor, scale: Tensor) -> Tensor:
             return plackett_luce(x / scale)
 
-        share, in_x, in_scale = _reference.argsort(
+        share, in_x, in_scale = _reference.sort(
             x.expand(batch, -1),
             scale.reshape(1, 1),
-            **argsort_options(
+            **sort_options(
                 n,
                 law="gumbel",
                 num_samples=s,
@@ -425,10 +428,10 @@ class TestArgsort:
                 scipy.integrate.quad(integrand, a, b)[0] for a, b in itertools.pairwise(edges)
             )
         x = torch.tensor([0.0, gap], dtype=torch.float64).expand(batch, -1)
-        share, _, _ = _reference.argsort(
+        share, _, _ = _reference.sort(
             x,
             torch.full((1, 1), gamma, dtype=torch.float64),
-            **argsort_options(2, law=law, num_samples=s),
+            **sort_options(2, law=law, num_samples=s),
         )
         assert_mean(share[:, 0, 0], expected, resolution=4e-3)
 
@@ -441,11 +444,12 @@ class TestArgsort:
         batch, n, s, factor = 2, 4, 16, 0.3
         x, scale = random(batch, n), random(batch, n).exp()
         noise = noise_options(n, "gumbel", antithetic=pair_weight > 0, num_samples=s)
-        share, in_x, in_scale = _reference.argsort(
+        sorting = {"descending": descending, "output": "matrix", "first": 0, "last": n}
+        share, in_x, in_scale = _reference.sort(
             x,
             scale,
             **noise,
-            descending=descending,
+            **sorting,
             baseline=baseline,
             factor=factor,
             pair_weight=pair_weight,
@@ -470,14 +474,14 @@ class TestArgsort:
             torch.testing.assert_close(jacobian, factor / scale[:, None, None] * expected)
 
         grad = random(batch, n, n)
-        grad_x, grad_scale = _reference.argsort_backward(
+        grad_x, grad_scale = _reference.sort_backward(
             grad,
             (grad * base).sum((1, 2)),
             x,
             scale,
             law=law,
             **noise,
-            descending=descending,
+            **sorting,
             factor=factor,
             pair_weight=pair_weight,
             scale_gradient=True,
@@ -486,10 +490,10 @@ class TestArgsort:
         torch.testing.assert_close(grad_scale, torch.einsum("bki,bkij->bj", grad, in_scale))
 
     def test_probabilities(self) -> None:
-        share, in_x, _ = _reference.argsort(
+        share, in_x, _ = _reference.sort(
             random(5, 6),
             torch.ones(1, 1).double(),
-            **argsort_options(6, num_samples=32, baseline="mean", jacobian="x"),
+            **sort_options(6, num_samples=32, baseline="mean", jacobian="x"),
         )
         one, zero = torch.ones(5, 6).double(), torch.zeros(5, 6, 6).double()
         torch.testing.assert_close(share.sum(1), one)
@@ -501,8 +505,8 @@ class TestArgsort:
     def test_ties_go_to_the_lower_index(self, descending: bool) -> None:
         # The noise is too small to change the number that it is added to.
         x = torch.tensor([[1e8, 2e8, 1e8, 2e8]])
-        share, _, _ = _reference.argsort(
-            x, torch.full((1, 1), 1e-20), **argsort_options(4, descending=descending)
+        share, _, _ = _reference.sort(
+            x, torch.full((1, 1), 1e-20), **sort_options(4, descending=descending)
         )
         order = [1, 3, 0, 2] if descending else [0, 2, 1, 3]
         assert share[0].argmax(-1).tolist() == order
@@ -511,15 +515,15 @@ class TestArgsort:
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
     def test_bad_numbers_stay_in_their_batch_element(self, bad: float) -> None:
         x, scale = random(4, 3), random(4, 3).exp()
-        options = argsort_options(3, num_samples=16, baseline="mean", jacobian="x_and_scale")
+        options = sort_options(3, num_samples=16, baseline="mean", jacobian="x_and_scale")
         backward = {k: v for k, v in options.items() if k not in ("baseline", "jacobian")}
         grad, center = random(4, 3, 3), random(4)
 
         def results(x: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
-            gradients = _reference.argsort_backward(
+            gradients = _reference.sort_backward(
                 grad, center, x, scale, **backward, scale_gradient=True
             )
-            return *_reference.argsort(x, scale, **options), *gradients
+            return *_reference.sort(x, scale, **options), *gradients
 
         good = results(x, scale)
         x[1, 2] = bad
@@ -530,20 +534,20 @@ class TestArgsort:
 
     def test_chunks_do_not_change_the_result(self, monkeypatch: pytest.MonkeyPatch) -> None:
         x, scale = random(5, 3), random(1, 3).exp()
-        options = argsort_options(3, num_samples=50, sampler="mc", jacobian="x_and_scale")
-        whole = _reference.argsort(x, scale, **options)
+        options = sort_options(3, num_samples=50, sampler="mc", jacobian="x_and_scale")
+        whole = _reference.sort(x, scale, **options)
         monkeypatch.setattr(_reference, "_CHUNK_ELEMENTS", 9 * 7)  # 7 samples
-        torch.testing.assert_close(_reference.argsort(x, scale, **options), whole)
+        torch.testing.assert_close(_reference.sort(x, scale, **options), whole)
 
     @pytest.mark.parametrize(("batch", "n"), [(0, 3), (3, 0), (3, 1), (0, 0)])
     def test_empty(self, batch: int, n: int) -> None:
         x, scale = random(batch, n), torch.ones(1, 1).double()
-        options = argsort_options(n, num_samples=8, jacobian="x_and_scale")
-        share, in_x, in_scale = _reference.argsort(x, scale, **options)
+        options = sort_options(n, num_samples=8, jacobian="x_and_scale")
+        share, in_x, in_scale = _reference.sort(x, scale, **options)
         assert torch.equal(share, torch.ones(batch, n, n).double())
         assert in_x.shape == in_scale.shape == (batch, n, n, n)
         backward = {k: v for k, v in options.items() if k not in ("baseline", "jacobian")}
-        gradients = _reference.argsort_backward(
+        gradients = _reference.sort_backward(
             random(batch, n, n), random(batch), x, scale, **backward, scale_gradient=False
         )
         assert [g.shape for g in gradients] == [(batch, n), (batch, 0)]
@@ -555,15 +559,15 @@ class TestArgsort:
             ("x", [(2, 3, 3, 3), (0,)]),
             ("x_and_scale", [(2, 3, 3, 3), (2, 3, 3, 3)]),
         ):
-            _, *jacobians = _reference.argsort(x, scale, **argsort_options(3, jacobian=jacobian))
+            _, *jacobians = _reference.sort(x, scale, **sort_options(3, jacobian=jacobian))
             assert [tuple(j.shape) for j in jacobians] == shapes
 
     def test_types(self) -> None:
         for dtype in (torch.float32, torch.float64):
-            results = _reference.argsort(
+            results = _reference.sort(
                 torch.zeros(2, 3, dtype=dtype),
                 torch.ones(1, 1, dtype=dtype),
-                **argsort_options(3, jacobian="x_and_scale"),
+                **sort_options(3, jacobian="x_and_scale"),
             )
             assert all(result.dtype == dtype for result in results)
             assert np.isfinite(results[1].numpy()).all()

@@ -62,6 +62,44 @@ def check_dim(dim: object, x: Tensor) -> int:
     return dim % x.ndim
 
 
+def check_nonempty(x: Tensor, name: str) -> int:
+    """The size of the last dimension, of which `name` must have at least one element."""
+    if x.shape[-1] == 0:
+        raise ValueError(
+            f"x must have at least one element along dim for {name}, got none; leave the call out "
+            "where there is nothing to sort"
+        )
+    return x.shape[-1]
+
+
+def check_count(k: object, n: int) -> int:
+    k = check_int(k, "k", 0, 1)
+    if k > n:
+        raise ValueError(f"k must be at most the number of elements, {n}, got {k}; pass k={n}")
+    return k
+
+
+def check_quantile(q: object) -> float | Tensor:
+    remedy = "pass a number in [0, 1], such as 0.5, or a 1-D tensor of them"
+    if isinstance(q, Tensor):
+        if not q.is_floating_point() or q.ndim > 1:
+            raise ValueError(
+                f"q must be a number or a 1-D floating-point tensor, got {q.dtype} of shape "
+                f"{list(q.shape)}; {remedy}"
+            )
+        # Reading values would wait for a device, or break a graph.
+        readable = q.device.type == "cpu" and not torch.compiler.is_compiling()
+        if readable and not bool(((q >= 0) & (q <= 1)).all()):
+            raise ValueError(f"q must be in [0, 1], got {q.tolist()}; {remedy}")
+        return q
+    if isinstance(q, bool) or not isinstance(q, numbers.Real):
+        raise TypeError(f"q must be a number or a tensor, got {q!r}; {remedy}")
+    number = float(q)
+    if not 0 <= number <= 1:
+        raise ValueError(f"q must be in [0, 1], got {q}; {remedy}")
+    return number
+
+
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     """Half types are computed in float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32

@@ -13,15 +13,16 @@ from typing import NamedTuple, NoReturn
 import torch
 from torch import Tensor
 
-from . import _reference, hard
+from . import _reference
+from .hard import sort_outcome
 
 
-# Up to here the CPU accumulates the Jacobian while it sorts: n additions of a vector register per
-# sample cost less than drawing the samples again.
-ONE_PASS_LIMIT = 7
+# The CPU accumulates the Jacobian while it sorts up to so many elements, see _in_one_pass.
+ONE_PASS_MATRIX = 64
+ONE_PASS_VECTOR = 32
 
 # Every op of csrc/ops.cpp.
-NAMES = ("words", "perturb", "reduce", "argsort", "argsort_backward", "evaluate_law")
+NAMES = ("words", "perturb", "reduce", "sort", "sort_backward", "evaluate_law")
 
 
 def _load() -> None:
@@ -78,7 +79,12 @@ def _(
     return values.new_empty((*rows, n)), values.new_empty((*rows, moments))
 
 
-@torch.library.register_fake("torchsmooth::argsort")
+def _outcome_shape(x: Tensor, output: str, first: int, last: int) -> tuple[int, ...]:
+    elements, n = x.shape
+    return (elements, last - first, n) if output == "matrix" else (elements, last - first)
+
+
+@torch.library.register_fake("torchsmooth::sort")
 def _(
     x,
     scale,
@@ -89,21 +95,24 @@ def _(
     antithetic,
     num_samples,
     descending,
+    output,
+    first,
+    last,
     baseline,
     factor,
     pair_weight,
     jacobian,
 ):
-    elements, n = x.shape
-    absent, full = (0,), (elements, n, n, n)
+    shape = _outcome_shape(x, output, first, last)
+    absent, full = (0,), (*shape, x.shape[1])
     return (
-        x.new_empty((elements, n, n)),
+        x.new_empty(shape),
         x.new_empty(absent if jacobian == "none" else full),
         x.new_empty(full if jacobian == "x_and_scale" else absent),
     )
 
 
-@torch.library.register_fake("torchsmooth::argsort_backward")
+@torch.library.register_fake("torchsmooth::sort_backward")
 def _(
     grad,
     baseline,
@@ -116,6 +125,9 @@ def _(
     antithetic,
     num_samples,
     descending,
+    output,
+    first,
+    last,
     factor,
     pair_weight,
     scale_gradient,
@@ -219,17 +231,20 @@ class SortOptions(NamedTuple):
     antithetic: bool
     num_samples: int
     descending: bool
+    output: str
+    first: int
+    last: int
     baseline: str
     factor: float
     pair_weight: float
 
 
-def _contract(grad: Tensor, jacobian: Tensor) -> Tensor:  # [B, n, n], [B, n, n, n] -> [B, n]
-    return torch.bmm(grad.flatten(1).unsqueeze(1), jacobian.flatten(1, 2)).squeeze(1)
+def _contract(grad: Tensor, jacobian: Tensor) -> Tensor:  # [B, *m], [B, *m, n] -> [B, n]
+    return torch.bmm(grad.flatten(1).unsqueeze(1), jacobian.flatten(1, -2)).squeeze(1)
 
 
-class _ArgSort(NoVmap):
-    """Smoothed permutation matrices of rows, with gradients in `x` and `scale`."""
+class _Sort(NoVmap):
+    """The mean outcome of sorting rows, with gradients in `x` and `scale`."""
 
     @staticmethod
     def forward(
@@ -240,23 +255,23 @@ class _ArgSort(NoVmap):
         options: SortOptions,
         jacobian: str,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return _ops.argsort(x, scale, seed, directions, *options, jacobian)
+        return _ops.sort(x, scale, seed, directions, *options, jacobian)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
         x, scale, seed, directions, ctx.options, ctx.jacobian = inputs
-        matrix, *jacobians = output
+        mean, *jacobians = output
         ctx.mark_non_differentiable(*jacobians)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, scale, seed, directions, matrix, *jacobians)
+        ctx.save_for_backward(x, scale, seed, directions, mean, *jacobians)
 
     @staticmethod
     @first_order
     def backward(ctx, grad, *_):
         if grad is None:
             return None, None, None, None, None, None
-        x, scale, seed, directions, matrix, jacobian_x, jacobian_scale = ctx.saved_tensors
-        *noise, descending, baseline, factor, pair_weight = ctx.options
+        x, scale, seed, directions, mean, jacobian_x, jacobian_scale = ctx.saved_tensors
+        *noise_and_sorting, baseline, factor, pair_weight = ctx.options
         grad = grad.contiguous()
         needs_scale = ctx.needs_input_grad[1]
         grad_scale = None
@@ -268,17 +283,17 @@ class _ArgSort(NoVmap):
             if baseline == "none":
                 center = grad.new_zeros(grad.shape[0])
             else:
-                base = matrix if baseline == "mean" else hard.argsort(x, descending=descending)
-                center = (grad * base).sum((-2, -1))
-            grad_x, grad_scale = _ops.argsort_backward(
+                _, _, _, _, *sorting = noise_and_sorting
+                base = mean if baseline == "mean" else sort_outcome(x, *sorting)
+                center = (grad * base).flatten(1).sum(1)
+            grad_x, grad_scale = _ops.sort_backward(
                 grad,
                 center,
                 x,
                 scale,
                 seed,
                 directions,
-                *noise,
-                descending,
+                *noise_and_sorting,
                 factor,
                 pair_weight,
                 needs_scale,
@@ -288,17 +303,30 @@ class _ArgSort(NoVmap):
         return grad_x, grad_scale if needs_scale else None, None, None, None, None
 
 
-def argsort(
+def _in_one_pass(n: int, options: SortOptions) -> bool:
+    """Whether the CPU should accumulate the Jacobian while it sorts.
+
+    It should where the additions of a sample cost less than drawing and sorting it again, and where
+    the sums stay in the cache.
+    """
+    if options.output != "matrix":
+        return n <= ONE_PASS_VECTOR
+    positions = options.last - options.first
+    vectors = -(-(n + 1) // 8)  # of a register's width, in a row of the table
+    return n <= ONE_PASS_MATRIX and positions * vectors <= 1.5 * n
+
+
+def sort(
     x: Tensor,  # [B, n]
     scale: Tensor,  # [1 or B, 1 or n]
     seed: Tensor,
     directions: Tensor,
     options: SortOptions,
-) -> Tensor:  # [B, n, n]
-    """The op `argsort` with its gradient."""
+) -> Tensor:  # [B, *outcome]
+    """The op `sort` with its gradient."""
     wanted = torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad)
-    if wanted and x.device.type == "cpu" and x.shape[1] <= ONE_PASS_LIMIT:
+    if wanted and x.device.type == "cpu" and _in_one_pass(x.shape[1], options):
         jacobian = "x_and_scale" if scale.requires_grad else "x"
     else:
         jacobian = "none"
-    return _ArgSort.apply(x, scale, seed, directions, options, jacobian)[0]
+    return _Sort.apply(x, scale, seed, directions, options, jacobian)[0]

@@ -8,6 +8,7 @@ A flat row r of an op is sample r % num_samples of batch element r // num_sample
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .distributions import LAWS, AbstractDistribution
+from .hard import sort_outcome
 from .samplers import _floor_root
 
 
@@ -384,15 +386,14 @@ def reduce(
     return sums(score), torch.cat(moments, -1) if moments else sums(score[:, :0])
 
 
-# --- argsort ---------------------------------------------------------------------------------
+# --- sorting ---------------------------------------------------------------------------------
 
 
 class _Chunk(NamedTuple):
     start: int
-    stop: int
     elements: slice  # the batch elements that the rows belong to
     element: Tensor  # [rows]
-    order: Tensor  # [rows, n]: the element that has rank k
+    outcome: Tensor  # [rows, m]
     score: Tensor  # [rows, n]
     scale_weight: Tensor  # [rows, n]
 
@@ -407,6 +408,9 @@ def _sorted_chunks(
     antithetic: bool,
     num_samples: int,
     descending: bool,
+    output: str,
+    first: int,
+    last: int,
     pair_weight: float,
 ) -> Iterator[_Chunk]:
     """Perturbs and sorts all samples, in chunks of rows."""
@@ -418,25 +422,16 @@ def _sorted_chunks(
         noise, score, scale_weight = draw_weights(law, word, x.dtype, pair_weight)
         element = torch.arange(start, stop, device=x.device) // num_samples
         y = x.index_select(0, element) + _pick(scale, element) * noise
-        first = start // num_samples
+        outcome = sort_outcome(y, descending, output, first, last)
+        begin = start // num_samples
         yield _Chunk(
             start,
-            stop,
-            slice(first, first + _overlapped(num_samples, start, stop)),
+            slice(begin, begin + _overlapped(num_samples, start, stop)),
             element,
-            _order(y, descending),
+            outcome.reshape(stop - start, math.prod(outcome.shape[1:])),
             score,
             scale_weight,
         )
-
-
-def _order(y: Tensor, descending: bool) -> Tensor:
-    return torch.argsort(y, dim=-1, descending=descending, stable=True)
-
-
-def _one_hot(order: Tensor, dtype: torch.dtype) -> Tensor:  # [..., n] -> [..., n, n]
-    n = order.shape[-1]
-    return (order.unsqueeze(-1) == torch.arange(n, device=order.device)).to(dtype)
 
 
 def _without_bad_rows(x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -447,7 +442,7 @@ def _without_bad_rows(x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return safe_x, torch.where(bad_scale, 1, scale), bad
 
 
-def argsort(
+def sort(
     x: Tensor,  # [B, n]
     scale: Tensor,  # [1 or B, 1 or n]
     seed: Tensor,
@@ -457,25 +452,35 @@ def argsort(
     antithetic: bool,
     num_samples: int,
     descending: bool,
+    output: str,
+    first: int,
+    last: int,
     baseline: str,
     factor: float,
     pair_weight: float,
     jacobian: str,
-) -> tuple[Tensor, Tensor, Tensor]:  # [B, n, n], [B, n, n, n] or [0], [B, n, n, n] or [0]
-    """The shares P[b, k, i] of samples in which element i has rank k, and their Jacobians.
+) -> tuple[Tensor, Tensor, Tensor]:  # [B, *outcome], and twice [B, *outcome, n] or [0]
+    """The mean outcome of sorting perturbed rows, and its Jacobians.
 
-    The Jacobian in x is J[b, k, i, j] = factor / scale_j * (sum over samples of (P_s - base)[k, i]
-    * score_j), with base 0 for `baseline` "none", the unperturbed permutation for "fx", and P for
-    "mean"; that in the scale has score_j noise_j - 1 in place of score_j. `jacobian` says which are
-    wanted: "none", "x" or "x_and_scale"; the others are empty. An element of the batch with a NaN
-    or an infinity has NaN for its results.
+    The outcome is, for `output` "matrix", the rows `first` to `last` of the permutation matrix; for
+    "values" the elements at these positions; for "ranks" (then of all positions) the rank of each
+    element, from 1. The Jacobian in x is J[b, ..., j] = factor / scale_j * (sum over samples of
+    (outcome - base)[b, ...] * score_j), with base 0 for `baseline` "none", the unperturbed outcome
+    for "fx", and the mean outcome for "mean"; that in the scale has score_j noise_j - 1 in place of
+    score_j. `jacobian` says which are wanted: "none", "x" or "x_and_scale"; the others are empty.
+    An element of the batch with a NaN or an infinity has NaN for its results.
     """
     batch, n = x.shape
     x, scale, bad = _without_bad_rows(x, scale)
     columns = {"none": 0, "x": n, "x_and_scale": 2 * n}[jacobian]
     dtype = _accumulator(x)
-    # Sums over samples of (1, weights), for every (k, i) that the sample's permutation has.
-    table = x.new_zeros((batch, n * n, 1 + columns), dtype=dtype)
+    hard = sort_outcome(x, descending, output, first, last)
+    shape = hard.shape[1:]
+    # Values and ranks are counted from the unperturbed ones: differences keep their digits.
+    pivot = torch.zeros_like(hard) if output == "matrix" else hard
+    pivot = pivot.reshape(batch, math.prod(shape))
+    # Sums over samples of (outcome - pivot) * (1, weights), and of (1, weights).
+    table = x.new_zeros((batch, pivot.shape[1] + 1, 1 + columns), dtype=dtype)
     for chunk in _sorted_chunks(
         x,
         scale,
@@ -486,44 +491,43 @@ def argsort(
         antithetic,
         num_samples,
         descending,
+        output,
+        first,
+        last,
         pair_weight,
     ):
+        ones = chunk.score.new_ones((chunk.score.shape[0], 1))
         weights = torch.cat((chunk.score, chunk.scale_weight), 1)[:, :columns]
+        centred = chunk.outcome - pivot.index_select(0, chunk.element)
         table[chunk.elements] += _sums_of_products(
-            _one_hot(chunk.order, x.dtype).flatten(1),
-            torch.cat((weights.new_ones((weights.shape[0], 1)), weights), 1),
-            num_samples,
-            chunk.start,
+            torch.cat((centred, ones), 1), torch.cat((ones, weights), 1), num_samples, chunk.start
         )
 
-    table = table.reshape(batch, n, n, 1 + columns)
-    share = table[..., :1] / num_samples
-    sums = table[..., 1:]
-    if baseline == "fx":
-        base = _one_hot(_order(x, descending), dtype).unsqueeze(-1)
-    else:
-        base = share if baseline == "mean" else torch.zeros_like(share)
-    divisor = scale.to(dtype).expand(-1, n)[:, None, None, :]
+    products, totals = table[:, :-1], table[:, -1:]
+    mean = products[..., :1] / num_samples  # counted from the pivot
+    center = {
+        "none": -pivot.to(dtype).unsqueeze(-1),
+        "fx": (hard.reshape(pivot.shape) - pivot).to(dtype).unsqueeze(-1),
+        "mean": mean,
+    }[baseline]
+    derivative = products[..., 1:] - center * totals[..., 1:]
+    divisor = scale.to(dtype).expand(-1, n).unsqueeze(1)
 
-    def finish(result: Tensor) -> Tensor:
-        nan = bad.reshape(-1, *(1 for _ in result.shape[1:]))
-        return torch.where(nan, torch.nan, result).to(x.dtype)
-
-    def derivative(part: Tensor) -> Tensor:
-        # Every sample gives each i some rank, so the sum over ranks is the sum over all samples.
-        total = part.sum(1, keepdim=True)
-        return finish(factor / divisor * (part - base * total))
+    def finish(result: Tensor, *trailing: int) -> Tensor:
+        nan = bad.reshape(-1, 1, 1)
+        result = torch.where(nan, torch.nan, result).to(x.dtype)
+        return result.reshape(batch, *shape, *trailing)
 
     absent = x.new_zeros(0)
     return (
-        finish(share.squeeze(-1)),
-        derivative(sums[..., :n]) if jacobian != "none" else absent,
-        derivative(sums[..., n:]) if jacobian == "x_and_scale" else absent,
+        finish(pivot.unsqueeze(-1) + mean),
+        finish(factor / divisor * derivative[..., :n], n) if jacobian != "none" else absent,
+        finish(factor / divisor * derivative[..., n:], n) if jacobian == "x_and_scale" else absent,
     )
 
 
-def argsort_backward(
-    grad: Tensor,  # [B, n, n]
+def sort_backward(
+    grad: Tensor,  # [B, *outcome]
     baseline: Tensor,  # [B]
     x: Tensor,  # [B, n]
     scale: Tensor,  # [1 or B, 1 or n]
@@ -534,20 +538,24 @@ def argsort_backward(
     antithetic: bool,
     num_samples: int,
     descending: bool,
+    output: str,
+    first: int,
+    last: int,
     factor: float,
     pair_weight: float,
     scale_gradient: bool,
 ) -> tuple[Tensor, Tensor]:  # [B, n], [B, n] or [B, 0]
-    """The gradients in x and in the scale of sum(grad * P), from the samples.
+    """The gradients in x and in the scale of sum(grad * mean outcome), from the samples.
 
-    In x: factor / scale_j * (sum over samples of (sum over (k, i) of grad * P_s - baseline) *
-    score_j); in the scale with score_j noise_j - 1 in place of score_j.
+    In x: factor / scale_j * (sum over samples of (sum(grad * outcome) - baseline) * score_j); in
+    the scale with score_j noise_j - 1 in place of score_j.
     """
     batch, n = x.shape
     x, scale, bad = _without_bad_rows(x, scale)
     columns = 2 * n if scale_gradient else n
-    sums = x.new_zeros((batch, columns), dtype=_accumulator(x))
-    rank = torch.arange(n, device=x.device)
+    dtype = _accumulator(x)
+    sums = x.new_zeros((batch, columns), dtype=dtype)
+    upstream = grad.reshape(batch, math.prod(grad.shape[1:])).to(dtype)
     for chunk in _sorted_chunks(
         x,
         scale,
@@ -558,10 +566,12 @@ def argsort_backward(
         antithetic,
         num_samples,
         descending,
+        output,
+        first,
+        last,
         pair_weight,
     ):
-        position = (chunk.element.unsqueeze(1) * n + rank) * n + chunk.order
-        value = grad.reshape(-1)[position].sum(1) - baseline[chunk.element]
+        value = (upstream[chunk.element] * chunk.outcome).sum(1) - baseline[chunk.element]
         weights = torch.cat((chunk.score, chunk.scale_weight), 1)[:, :columns]
         product = _sums_of_products(value.unsqueeze(1), weights, num_samples, chunk.start)
         sums[chunk.elements] += product.squeeze(1)

@@ -1,16 +1,38 @@
-"""Algorithms with fused kernels: perturb, evaluate and reduce without storing the samples."""
+"""Algorithms with fused kernels: perturb, evaluate and reduce without storing the samples.
+
+Every function smooths the one of the same name in `torchsmooth.hard` and is differentiable in `x`
+and in `distribution.scale`. All take the same keywords:
+
+- `num_samples`: how many perturbed copies of `x` are evaluated. Memory does not grow with it.
+- `sampler`: where the uniform numbers come from, see `torchsmooth.samplers`.
+- `antithetic`: whether the samples come in mirror images u, 1 - u.
+- `covariate`: what is subtracted from a sample's outcome before it is multiplied with the score:
+    "none", "fx" (the outcome of the unperturbed `x`) or "loo" (the mean of the other samples; for
+    stratifying samplers the mean of all, whose bias falls with the sampler's error).
+- `seed`: an int or an int64 tensor of one element; None draws one from torch's generator. The same
+    seed gives the same uniform numbers on every device, for any number of threads.
+
+A distribution with a `scale_matrix`, or a `FromTorch` law, takes the generic road
+(`torchsmooth.smooth`), with the same result. Half types are computed in float32. A batch element
+whose row has a NaN or an infinity is NaN. What an argument must be is checked: TypeError and
+ValueError say what was expected, what came and what to do.
+"""
 
 import math
+from typing import NamedTuple
 
 from torch import Tensor
 
 from . import _ops, hard
 from ._arguments import (
     check_bool,
+    check_count,
     check_dim,
     check_distribution,
     check_floating,
     check_int,
+    check_nonempty,
+    check_quantile,
     compute_dtype,
     scale_rows,
 )
@@ -18,6 +40,69 @@ from ._estimator import estimator
 from .distributions import AbstractDistribution
 from .samplers import AbstractSampler, resolve_sampler, seed_tensor
 from .smoothing import smooth
+
+
+class _Sampling(NamedTuple):
+    """The keywords that all functions share."""
+
+    num_samples: int
+    sampler: str | AbstractSampler
+    antithetic: bool
+    covariate: str
+    seed: int | Tensor | None
+
+
+class _Sorting(NamedTuple):
+    """What is asked of a sorted row, see `hard.sort_outcome`."""
+
+    descending: bool
+    output: str
+    first: int
+    last: int
+
+
+def _rows(x: Tensor, dim: int) -> tuple[Tensor, int]:
+    """The checked argument with its dimension at the end, and where that was."""
+    dim = check_dim(dim, check_floating(x, "x"))
+    return x.movedim(dim, -1), dim
+
+
+def _smoothed_sort(
+    rows: Tensor,  # [..., n]
+    distribution: AbstractDistribution,
+    sorting: _Sorting,
+    sampling: _Sampling,
+) -> Tensor:  # [..., *outcome]
+    distribution = check_distribution(distribution)
+    num_samples = check_int(sampling.num_samples, "num_samples", 1, 1024)
+    antithetic = check_bool(sampling.antithetic, "antithetic")
+    sampler = resolve_sampler(sampling.sampler)
+    if distribution.name is None or distribution.scale_matrix is not None:
+        smoothed = smooth(
+            lambda y: hard.sort_outcome_or_nan(y, *sorting), distribution, **sampling._asdict()
+        )
+        return smoothed(rows)
+    *batch, n = rows.shape
+    sampler.validate(num_samples, n, antithetic)
+    baseline, factor, pair_weight = estimator(sampling.covariate, sampler, antithetic, num_samples)
+    dtype = compute_dtype(rows.dtype)
+    mean = _ops.sort(
+        rows.reshape(math.prod(batch), n).to(dtype).contiguous(),
+        scale_rows(distribution, batch, (n,), dtype, rows.device),
+        seed_tensor(sampling.seed, rows.device),
+        sampler.directions(n, rows.device),
+        _ops.SortOptions(
+            distribution.name,
+            sampler.name,
+            antithetic,
+            num_samples,
+            *sorting,
+            baseline,
+            factor,
+            pair_weight,
+        ),
+    )
+    return mean.reshape(*batch, *mean.shape[1:]).to(rows.dtype)
 
 
 def argsort(
@@ -34,29 +119,19 @@ def argsort(
 ) -> Tensor:
     """Returns the expected permutation matrix that sorts perturbed `x`.
 
-    Smooths `torchsmooth.hard.argsort` (arXiv 2410.08125, section 4.2), differentiable in `x` and in
-    `distribution.scale`.
+    Smooths `torchsmooth.hard.argsort` (arXiv 2410.08125, section 4.2).
 
     **Arguments:**
 
-    - `x`: floating-point tensor of shape [..., n]. Half types are computed in float32.
-    - `distribution`: the law of the noise. One with a `scale_matrix`, or a `FromTorch` law, takes
-        the generic road (`torchsmooth.smooth`), with the same result.
+    - `x`: floating-point tensor of shape [..., n].
+    - `distribution`: the law of the noise.
     - `dim`: the dimension to sort; the others are batch.
     - `descending`: whether the largest element comes first.
-    - `num_samples`: how many perturbed copies of `x` are sorted. Memory does not grow with it.
-    - `sampler`: where the uniform numbers come from, see `torchsmooth.samplers`.
-    - `antithetic`: whether the samples come in mirror images u, 1 - u.
-    - `covariate`: what is subtracted from a sample's matrix before it is multiplied with the score:
-        "none", "fx" (the matrix of the unperturbed `x`) or "loo" (the mean of the other samples;
-        for stratifying samplers the mean of all, whose bias falls with the sampler's error).
-    - `seed`: an int or an int64 tensor of one element; None draws one from torch's generator. The
-        same seed gives the same uniform numbers on every device, for any number of threads.
+    - the others: see the top of `torchsmooth.functional`.
 
     **Returns:** a tensor of shape [..., n, n] (the sorted dimension is moved to the end first) and
     the dtype of `x`. Entry [..., k, i] is the probability that element i is the k-th smallest
-    (largest if `descending`); rows and columns sum to 1. A batch element whose row has a NaN or an
-    infinity is NaN.
+    (largest if `descending`); rows and columns sum to 1.
 
     **Raises:** TypeError or ValueError if an argument is not what is said above.
 
@@ -71,42 +146,266 @@ def argsort(
     >>> bool(x.grad[0] < 0 < x.grad[1])
     True
     """
-    x = check_floating(x, "x")
-    distribution = check_distribution(distribution)
-    num_samples = check_int(num_samples, "num_samples", 1, 1024)
-    check_bool(antithetic, "antithetic")
-    check_bool(descending, "descending")
-    sampler = resolve_sampler(sampler)
-    rows = x.movedim(check_dim(dim, x), -1)
-    if distribution.name is None or distribution.scale_matrix is not None:
-        smoothed = smooth(
-            lambda y: hard.argsort(y, descending=descending),
-            distribution,
-            num_samples=num_samples,
-            sampler=sampler,
-            antithetic=antithetic,
-            covariate=covariate,
-            seed=seed,
-        )
-        return smoothed(rows)
-    *batch, n = rows.shape
-    sampler.validate(num_samples, n, antithetic)
-    baseline, factor, pair_weight = estimator(covariate, sampler, antithetic, num_samples)
-    dtype = compute_dtype(x.dtype)
-    matrix = _ops.argsort(
-        rows.reshape(math.prod(batch), n).to(dtype).contiguous(),
-        scale_rows(distribution, batch, (n,), dtype, x.device),
-        seed_tensor(seed, x.device),
-        sampler.directions(n, x.device),
-        _ops.SortOptions(
-            distribution.name,
-            sampler.name,
-            antithetic,
-            num_samples,
-            descending,
-            baseline,
-            factor,
-            pair_weight,
-        ),
-    )
-    return matrix.reshape(*batch, n, n).to(x.dtype)
+    rows, _ = _rows(x, dim)
+    sorting = _Sorting(check_bool(descending, "descending"), "matrix", 0, rows.shape[-1])
+    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    return _smoothed_sort(rows, distribution, sorting, sampling)
+
+
+def sort(
+    x: Tensor,
+    distribution: AbstractDistribution,
+    *,
+    dim: int = -1,
+    descending: bool = False,
+    num_samples: int = 1024,
+    sampler: str | AbstractSampler = "sobol",
+    antithetic: bool = False,
+    covariate: str = "loo",
+    seed: int | Tensor | None = None,
+) -> Tensor:
+    """Returns the expected values of perturbed `x` in order: its expected order statistics.
+
+    Smooths `torchsmooth.hard.sort`. Not the same as `argsort(x, ...) @ x`: the values are those of
+    the perturbed elements.
+
+    **Arguments:**
+
+    - `x`: floating-point tensor of shape [..., n].
+    - `distribution`: the law of the noise. Under Cauchy noise the first and the last order
+        statistics have no expectation, and their estimates do not settle.
+    - `dim`: the dimension to sort; the others are batch.
+    - `descending`: whether the largest value comes first.
+    - the others: see the top of `torchsmooth.functional`.
+
+    **Returns:** a tensor of the shape and the dtype of `x`.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above.
+
+    >>> import torch, torchsmooth as ts
+    >>> x = torch.tensor([5.0, 0.0, 9.0])
+    >>> ts.functional.sort(x, ts.Gaussian(scale=0.01), num_samples=4096, seed=0).round()
+    tensor([0., 5., 9.])
+    """
+    rows, dim = _rows(x, dim)
+    sorting = _Sorting(check_bool(descending, "descending"), "values", 0, rows.shape[-1])
+    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    return _smoothed_sort(rows, distribution, sorting, sampling).movedim(-1, dim)
+
+
+def rank(
+    x: Tensor,
+    distribution: AbstractDistribution,
+    *,
+    dim: int = -1,
+    descending: bool = False,
+    num_samples: int = 1024,
+    sampler: str | AbstractSampler = "sobol",
+    antithetic: bool = False,
+    covariate: str = "loo",
+    seed: int | Tensor | None = None,
+) -> Tensor:
+    """Returns the expected rank of every element of perturbed `x`, counted from 1.
+
+    Smooths `torchsmooth.hard.rank`: the smallest element has rank 1 (the largest if `descending`).
+
+    **Arguments:**
+
+    - `x`: floating-point tensor of shape [..., n].
+    - `distribution`: the law of the noise.
+    - `dim`: the dimension to rank along; the others are batch.
+    - `descending`: whether the largest element has rank 1.
+    - the others: see the top of `torchsmooth.functional`.
+
+    **Returns:** a tensor of the shape and the dtype of `x`; ranks sum to n (n + 1) / 2.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above.
+
+    >>> import torch, torchsmooth as ts
+    >>> x = torch.tensor([1.0, 1.0])
+    >>> ts.functional.rank(x, ts.Logistic(), num_samples=4096, seed=0).sum()
+    tensor(3.)
+    """
+    rows, dim = _rows(x, dim)
+    sorting = _Sorting(check_bool(descending, "descending"), "ranks", 0, rows.shape[-1])
+    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    return _smoothed_sort(rows, distribution, sorting, sampling).movedim(-1, dim)
+
+
+def argmax(
+    x: Tensor,
+    distribution: AbstractDistribution,
+    *,
+    dim: int = -1,
+    num_samples: int = 1024,
+    sampler: str | AbstractSampler = "sobol",
+    antithetic: bool = False,
+    covariate: str = "loo",
+    seed: int | Tensor | None = None,
+) -> Tensor:
+    """Returns the probability of every element of perturbed `x` to be the largest.
+
+    Smooths `torchsmooth.hard.argmax`, the one-hot vector of the largest element. Under Gumbel noise
+    it is softmax(x / scale), for which nobody needs samples.
+
+    **Arguments:**
+
+    - `x`: floating-point tensor of shape [..., n].
+    - `distribution`: the law of the noise.
+    - `dim`: the dimension to search; the others are batch.
+    - the others: see the top of `torchsmooth.functional`.
+
+    **Returns:** a tensor of the shape and the dtype of `x`; it sums to 1 along `dim`.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above.
+
+    >>> import torch, torchsmooth as ts
+    >>> x = torch.tensor([0.0, 2.0])
+    >>> p = ts.functional.argmax(x, ts.Gumbel(), num_samples=4096, seed=0)
+    >>> bool((p - x.softmax(0)).abs().max() < 0.01)
+    True
+    """
+    rows, dim = _rows(x, dim)
+    sorting = _Sorting(True, "matrix", 0, min(1, rows.shape[-1]))
+    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    first = _smoothed_sort(rows, distribution, sorting, sampling)
+    return first.sum(-2).movedim(-1, dim)
+
+
+def topk(
+    x: Tensor,
+    k: int,
+    distribution: AbstractDistribution,
+    *,
+    dim: int = -1,
+    largest: bool = True,
+    num_samples: int = 1024,
+    sampler: str | AbstractSampler = "sobol",
+    antithetic: bool = False,
+    covariate: str = "loo",
+    seed: int | Tensor | None = None,
+) -> Tensor:
+    """Returns the first `k` rows of the expected permutation matrix that sorts perturbed `x`.
+
+    Smooths `torchsmooth.hard.topk`. Summed over the rows it is every element's probability to be
+    among the `k` largest.
+
+    **Arguments:**
+
+    - `x`: floating-point tensor of shape [..., n].
+    - `k`: how many elements, 0 to n.
+    - `distribution`: the law of the noise.
+    - `dim`: the dimension to search; the others are batch.
+    - `largest`: whether the largest come first, or the smallest.
+    - the others: see the top of `torchsmooth.functional`.
+
+    **Returns:** a tensor of shape [..., k, n] (the searched dimension is moved to the end first)
+    and the dtype of `x`. Entry [..., r, i] is the probability that element i is the r-th largest
+    (smallest unless `largest`).
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above.
+
+    >>> import torch, torchsmooth as ts
+    >>> x = torch.tensor([0.0, 8.0, 4.0])
+    >>> ts.functional.topk(x, 2, ts.Gaussian(scale=0.1), num_samples=64, seed=0)
+    tensor([[0., 1., 0.],
+            [0., 0., 1.]])
+    """
+    rows, _ = _rows(x, dim)
+    count = check_count(k, rows.shape[-1])
+    sorting = _Sorting(check_bool(largest, "largest"), "matrix", 0, count)
+    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    return _smoothed_sort(rows, distribution, sorting, sampling)
+
+
+def median(
+    x: Tensor,
+    distribution: AbstractDistribution,
+    *,
+    dim: int = -1,
+    keepdim: bool = False,
+    num_samples: int = 1024,
+    sampler: str | AbstractSampler = "sobol",
+    antithetic: bool = False,
+    covariate: str = "loo",
+    seed: int | Tensor | None = None,
+) -> Tensor:
+    """Returns the expected median of perturbed `x`.
+
+    Smooths `torchsmooth.hard.median`: of an even number of elements, the lower one of the two in
+    the middle is taken, as in torch.
+
+    **Arguments:**
+
+    - `x`: floating-point tensor of shape [..., n], n at least 1.
+    - `distribution`: the law of the noise.
+    - `dim`: the dimension to take the median of; the others are batch.
+    - `keepdim`: whether `dim` stays, with size 1.
+    - the others: see the top of `torchsmooth.functional`.
+
+    **Returns:** a tensor of the shape of `x` without `dim`, and its dtype.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above.
+
+    >>> import torch, torchsmooth as ts
+    >>> x = torch.tensor([5.0, 0.0, 900.0])
+    >>> ts.functional.median(x, ts.Gaussian(scale=0.01), num_samples=4096, seed=0).round()
+    tensor(5.)
+    """
+    rows, dim = _rows(x, dim)
+    check_bool(keepdim, "keepdim")
+    middle = (check_nonempty(rows, "median") - 1) // 2
+    sorting = _Sorting(False, "values", middle, middle + 1)
+    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    value = _smoothed_sort(rows, distribution, sorting, sampling)
+    return value.movedim(-1, dim) if keepdim else value.squeeze(-1)
+
+
+def quantile(
+    x: Tensor,
+    q: float | Tensor,
+    distribution: AbstractDistribution,
+    *,
+    dim: int = -1,
+    keepdim: bool = False,
+    num_samples: int = 1024,
+    sampler: str | AbstractSampler = "sobol",
+    antithetic: bool = False,
+    covariate: str = "loo",
+    seed: int | Tensor | None = None,
+) -> Tensor:
+    """Returns the expected quantile of perturbed `x`, interpolated linearly as in torch.
+
+    Smooths `torchsmooth.hard.quantile`.
+
+    **Arguments:**
+
+    - `x`: floating-point tensor of shape [..., n], n at least 1.
+    - `q`: a number in [0, 1], or a tensor of such numbers with at most one dimension.
+    - `distribution`: the law of the noise.
+    - `dim`: the dimension to take the quantile of; the others are batch.
+    - `keepdim`: whether `dim` stays, with size 1.
+    - the others: see the top of `torchsmooth.functional`.
+
+    **Returns:** a tensor of the shape of `x` without `dim`, and its dtype; for `q` of shape [Q],
+    with Q in front.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above.
+
+    >>> import torch, torchsmooth as ts
+    >>> x = torch.tensor([5.0, 0.0, 9.0])
+    >>> ts.functional.quantile(x, 0.75, ts.Gaussian(scale=0.01), num_samples=4096, seed=0).round()
+    tensor(7.)
+    """
+    rows, dim = _rows(x, dim)
+    check_bool(keepdim, "keepdim")
+    n = check_nonempty(rows, "quantile")
+    q = check_quantile(q)
+    first, last = 0, n
+    if not isinstance(q, Tensor):  # two order statistics are enough
+        first = int(q * (n - 1))
+        last = min(first + 2, n)
+    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    sorting = _Sorting(False, "values", first, last)
+    values = _smoothed_sort(rows, distribution, sorting, sampling)
+    return hard.interpolate(values, q, first, n, dim if keepdim else None)

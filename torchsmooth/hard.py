@@ -1,12 +1,58 @@
 """The exact algorithms themselves: batched, and without a gradient.
 
-They are what `torchsmooth.functional` smooths, under the same names.
+They are what `torchsmooth.functional` smooths, under the same names. A row with a NaN gives NaN.
 """
 
 import torch
 from torch import Tensor
 
-from ._arguments import check_bool, check_dim, check_floating
+from ._arguments import (
+    check_bool,
+    check_count,
+    check_dim,
+    check_floating,
+    check_nonempty,
+    check_quantile,
+)
+
+
+def sort_outcome(
+    y: Tensor,  # [..., n]
+    descending: bool,
+    output: str,
+    first: int,
+    last: int,
+) -> Tensor:  # [..., last - first, n] for a matrix, else [..., last - first]
+    """What can be asked of a sorted row; ties go to the lower index.
+
+    `output` "matrix": the rows `first` to `last` of the permutation matrix; "values": the elements
+    at these positions; "ranks" (of all positions): the position of each element, from 1.
+    """
+    n = y.shape[-1]
+    order = torch.argsort(y, dim=-1, descending=descending, stable=True)
+    if output == "ranks":
+        rank = torch.arange(1, n + 1, device=y.device, dtype=y.dtype).expand_as(y)
+        return torch.empty_like(y).scatter_(-1, order, rank)
+    order = order[..., first:last]
+    if output == "values":
+        return y.gather(-1, order)
+    return (order.unsqueeze(-1) == torch.arange(n, device=y.device)).to(y.dtype)
+
+
+def sort_outcome_or_nan(y: Tensor, descending: bool, output: str, first: int, last: int) -> Tensor:
+    """The same, with NaN for a row that has one."""
+    outcome = sort_outcome(y, descending, output, first, last)
+    bad = y.isnan().any(-1)
+    return torch.where(
+        bad.reshape(*bad.shape, *(1,) * (outcome.ndim - bad.ndim)), torch.nan, outcome
+    )
+
+
+def _rows(x: Tensor, dim: int) -> tuple[Tensor, int]:
+    """The checked argument with its dimension at the end, and where that was."""
+    x = check_floating(x, "x").detach()
+    dim = check_dim(dim, x)
+    return x.movedim(dim, -1), dim
 
 
 def argsort(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
@@ -20,8 +66,7 @@ def argsort(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
 
     **Returns:** a tensor of shape [..., n, n] and the dtype of `x` (the sorted dimension is moved
     to the end first). Entry [..., k, i] is 1 if element i is the k-th smallest (largest if
-    `descending`), else 0. Ties go to the lower index. A row with a NaN gives NaN. It carries no
-    gradient.
+    `descending`), else 0. Ties go to the lower index. It carries no gradient.
 
     **Raises:** TypeError or ValueError if an argument is not what is said above.
 
@@ -31,9 +76,121 @@ def argsort(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
             [0., 0., 1.],
             [1., 0., 0.]])
     """
-    x = check_floating(x, "x").detach()
-    x = x.movedim(check_dim(dim, x), -1)
+    rows, _ = _rows(x, dim)
     check_bool(descending, "descending")
-    order = torch.sort(x, dim=-1, descending=descending, stable=True).indices
-    matrix = x.new_zeros((*x.shape, x.shape[-1])).scatter_(-1, order.unsqueeze(-1), 1.0)
-    return torch.where(x.isnan().any(-1)[..., None, None], torch.nan, matrix)
+    return sort_outcome_or_nan(rows, descending, "matrix", 0, rows.shape[-1])
+
+
+def sort(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
+    """Returns the values of `x` in order, as `torch.sort(x, dim).values` without a gradient.
+
+    Shapes, arguments and errors: see `torchsmooth.functional.sort`.
+
+    >>> import torch, torchsmooth as ts
+    >>> ts.hard.sort(torch.tensor([3.0, 1.0, 2.0]), descending=True)
+    tensor([3., 2., 1.])
+    """
+    rows, dim = _rows(x, dim)
+    check_bool(descending, "descending")
+    return sort_outcome_or_nan(rows, descending, "values", 0, rows.shape[-1]).movedim(-1, dim)
+
+
+def rank(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
+    """Returns the rank of every element, counted from 1, smallest first (largest if `descending`).
+
+    As `scipy.stats.rankdata(x, method="ordinal")`: of equal elements the one with the lower index
+    has the lower rank. Shapes, arguments and errors: see `torchsmooth.functional.rank`.
+
+    >>> import torch, torchsmooth as ts
+    >>> ts.hard.rank(torch.tensor([0.3, -1.0, 0.2]))
+    tensor([3., 1., 2.])
+    """
+    rows, dim = _rows(x, dim)
+    check_bool(descending, "descending")
+    return sort_outcome_or_nan(rows, descending, "ranks", 0, rows.shape[-1]).movedim(-1, dim)
+
+
+def argmax(x: Tensor, *, dim: int = -1) -> Tensor:
+    """Returns the one-hot vector of the largest element; ties go to the lower index.
+
+    Shapes, arguments and errors: see `torchsmooth.functional.argmax`.
+
+    >>> import torch, torchsmooth as ts
+    >>> ts.hard.argmax(torch.tensor([0.3, -1.0, 0.2]))
+    tensor([1., 0., 0.])
+    """
+    rows, dim = _rows(x, dim)
+    first = sort_outcome_or_nan(rows, True, "matrix", 0, min(1, rows.shape[-1]))
+    return first.sum(-2).movedim(-1, dim)
+
+
+def topk(x: Tensor, k: int, *, dim: int = -1, largest: bool = True) -> Tensor:
+    """Returns one-hot vectors of the `k` largest elements (smallest unless `largest`), in order.
+
+    Shapes, arguments and errors: see `torchsmooth.functional.topk`.
+
+    >>> import torch, torchsmooth as ts
+    >>> ts.hard.topk(torch.tensor([0.3, -1.0, 0.2]), 2)
+    tensor([[1., 0., 0.],
+            [0., 0., 1.]])
+    """
+    rows, _ = _rows(x, dim)
+    check_bool(largest, "largest")
+    return sort_outcome_or_nan(rows, largest, "matrix", 0, check_count(k, rows.shape[-1]))
+
+
+def median(x: Tensor, *, dim: int = -1, keepdim: bool = False) -> Tensor:
+    """Returns the median, the lower of the two if the number of elements is even.
+
+    Shapes, arguments and errors: see `torchsmooth.functional.median`.
+
+    >>> import torch, torchsmooth as ts
+    >>> ts.hard.median(torch.tensor([0.3, -1.0, 0.2, 5.0]))
+    tensor(0.2000)
+    """
+    rows, dim = _rows(x, dim)
+    check_bool(keepdim, "keepdim")
+    middle = (check_nonempty(rows, "median") - 1) // 2
+    value = sort_outcome_or_nan(rows, False, "values", middle, middle + 1)
+    return value.movedim(-1, dim) if keepdim else value.squeeze(-1)
+
+
+def quantile(x: Tensor, q: float | Tensor, *, dim: int = -1, keepdim: bool = False) -> Tensor:
+    """Returns quantiles, interpolated linearly between two elements, as `torch.quantile`.
+
+    Shapes, arguments and errors: see `torchsmooth.functional.quantile`.
+
+    >>> import torch, torchsmooth as ts
+    >>> ts.hard.quantile(torch.tensor([1.0, 2.0, 4.0]), 0.75)
+    tensor(3.)
+    """
+    rows, dim = _rows(x, dim)
+    check_bool(keepdim, "keepdim")
+    n = check_nonempty(rows, "quantile")
+    q = check_quantile(q)
+    values = sort_outcome_or_nan(rows, False, "values", 0, n)
+    return interpolate(values, q, 0, n, dim if keepdim else None).detach()
+
+
+def interpolate(
+    values: Tensor,  # [..., stop - first]: the order statistics from position `first` on
+    q: float | Tensor,
+    first: int,
+    n: int,
+    keepdim: int | None,
+) -> Tensor:  # [...] for one q, [Q, ...] for [Q]
+    """Quantiles of n elements from their order statistics; `keepdim` says where to keep a 1."""
+    last = values.shape[-1] - 1
+    if not isinstance(q, Tensor):
+        place = q * (n - 1) - first
+        low = int(place)
+        result = torch.lerp(values[..., low], values[..., min(low + 1, last)], place - low)
+        return result if keepdim is None else result.unsqueeze(keepdim)
+    places = q.to(values) * (n - 1) - first
+    below = places.floor().clamp(max=last)
+    above = (below + 1).clamp(max=last)
+    results = torch.lerp(values[..., below.long()], values[..., above.long()], places - below)
+    if q.ndim == 0:
+        return results if keepdim is None else results.unsqueeze(keepdim)
+    results = results.movedim(-1, 0)
+    return results if keepdim is None else results.unsqueeze(1 + keepdim)

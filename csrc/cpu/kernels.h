@@ -2,6 +2,7 @@
 // kernels know no tensors and allocate nothing; a task is a range of samples of one batch element.
 #pragma once
 
+#include "../core/functions/sort.h"
 #include "../core/noise.h"
 
 namespace torchsmooth {
@@ -32,21 +33,32 @@ struct Kernels {
   void (*reduce)(const Noise<T>&, Range, Moment, int64_t m, const T* values, const T* pivot,
                  double* sums, T* scratch);
 
-  // Adds the number of samples in which element i has rank k to counts[k * n + i].
-  // scratch: 4 n kLanes.
-  void (*argsort)(const Noise<T>&, Range, bool descending, const T* x, uint32_t* counts,
-                  T* scratch);
+  // Adds the number of samples in which element i has position first + k to counts[k * n + i]. The
+  // entry behind them counts what is at other positions. scratch: 4 n kLanes.
+  void (*sort_matrix)(const Noise<T>&, Range, Sorting, const T* x, uint32_t* counts, T* scratch);
 
   // Adds to table[(k * n + i) * width + .] the row (scores, 1, scale weights if scale) of every
-  // sample in which element i has rank k. width: jacobian_width(n, scale).
-  // scratch: 4 n kLanes + kLanes width + 2 n n width.
-  void (*argsort_jacobian)(const Noise<T>&, Range, bool descending, bool scale, const T* x,
-                           double* table, T* scratch);
+  // sample in which element i has position first + k; one more row takes what is at other positions.
+  // width: jacobian_width(n, scale). scratch: 4 n kLanes + kLanes width + 2 (positions n + 1) width.
+  void (*sort_matrix_jacobian)(const Noise<T>&, Range, Sorting, bool scale, const T* x,
+                               double* table, T* scratch);
 
-  // With g the sum of grad[k * n + i] over the (k, i) of a sample: adds (g - baseline) * weight to
-  // sums: n scores, then n scale weights if scale. scratch: 4 n kLanes + (scale ? 2 : 1) n.
-  void (*argsort_backward)(const Noise<T>&, Range, bool descending, bool scale, const T* x,
-                           const T* grad, T baseline, double* sums, T* scratch);
+  // Adds outcome_k - pivot[k] to sums[k], for m outcomes (values or ranks). scratch: 4 n kLanes +
+  // m kQuads.
+  void (*sort_vector)(const Noise<T>&, Range, Sorting, const T* x, const T* pivot, double* sums,
+                      T* scratch);
+
+  // Adds to table[k * (w + 1) + c] the products of outcome_k - pivot[k] with the c-th of w weights
+  // (n scores, then n scale weights if scale), c = w standing for 1; row m has the weights alone.
+  // scratch: 4 n kLanes + (m + 1) (w + 1) kQuads.
+  void (*sort_vector_jacobian)(const Noise<T>&, Range, Sorting, bool scale, const T* x,
+                               const T* pivot, double* table, T* scratch);
+
+  // With g the sum of grad * (outcome - pivot) over the outcomes of a sample: adds (g - baseline) *
+  // weight to sums: n scores, then n scale weights if scale. A matrix has no pivot.
+  // scratch: 4 n kLanes + (scale ? 2 : 1) n kQuads.
+  void (*sort_backward)(const Noise<T>&, Range, Sorting, bool scale, const T* x, const T* pivot,
+                        const T* grad, T baseline, double* sums, T* scratch);
 };
 
 // Rows of a table as wide as a vector register, so that adding one is a few instructions.

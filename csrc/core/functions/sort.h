@@ -1,10 +1,31 @@
-// Sorting as smoothing needs it: the rank of every element, ties to the lower index. Keys are
+// Sorting as smoothing needs it: ranks, order, sorted values; ties go to the lower index. Keys are
 // finite (the callers answer rows with NaN or infinities themselves).
 #pragma once
 
 #include "../macros.h"
 
 namespace torchsmooth {
+
+// What of a sorted row is averaged over the samples.
+enum class SortOutput : int32_t {
+  matrix,  // [last - first, n]: 1 where element i has position first + k
+  values,  // [last - first]: the elements at these positions
+  ranks,   // [n]: the position of every element, counted from 1
+};
+
+// Passed by value to the kernels that sort.
+struct Sorting {
+  SortOutput output;
+  bool descending;
+  int64_t first;  // positions [first, last) are wanted; for ranks [0, n)
+  int64_t last;
+
+  TS_HD int64_t positions() const { return last - first; }
+  // Only what comes first is wanted: a search, not a sort.
+  TS_HD bool only_first() const {
+    return output == SortOutput::matrix && first == 0 && last == 1;
+  }
+};
 
 // Whether element b, which stands behind element a in the input, comes before it in the order.
 template <class T>
@@ -28,6 +49,26 @@ TS_HD void rank_by_counting(const T* y, int n, bool descending, Index* rank) {
         rank[a * L + l] += moves;
         rank[b * L + l] -= moves;
       }
+    }
+  }
+}
+
+// The element that comes first, of each lane.
+template <int L, class T, class Index>
+TS_HD void find_first(const T* y, int64_t n, bool descending, Index* index) {
+  T best[L];
+  TS_LANES
+  for (int l = 0; l < L; ++l) {
+    best[l] = y[l];
+    index[l] = 0;
+  }
+  for (int64_t j = 1; j < n; ++j) {
+    const Index candidate = static_cast<Index>(j);
+    TS_LANES
+    for (int l = 0; l < L; ++l) {
+      const bool better = overtakes(y[j * L + l], best[l], descending);
+      best[l] = better ? y[j * L + l] : best[l];
+      index[l] = better ? candidate : index[l];
     }
   }
 }

@@ -1,14 +1,20 @@
 // Instantiates every kernel for the instruction set of the including file.
-#include "../kernels/argsort.h"
 #include "../kernels/perturb.h"
 #include "../kernels/reduce.h"
+#include "../kernels/sort.h"
 
 namespace torchsmooth::TORCHSMOOTH_ISA {
 
 template <class T>
 constexpr Kernels<T> table() {
-  return {&words,        &perturb<T>,          &reduce<T>,
-          &argsort<T>,   &argsort_jacobian<T>, &argsort_backward<T>};
+  return {&words,
+          &perturb<T>,
+          &reduce<T>,
+          &sort_matrix<T>,
+          &sort_matrix_jacobian<T>,
+          &sort_vector<T>,
+          &sort_vector_jacobian<T>,
+          &sort_backward<T>};
 }
 const Kernels<float> f32 = table<float>();
 const Kernels<double> f64 = table<double>();

@@ -14,6 +14,11 @@ TS_HD int64_t lane_sample(int64_t first_quad, int lane) {
   return 4 * (first_quad + lane % kQuads) + lane / kQuads;
 }
 
+// Whether all lanes of a block are samples of the range, which begins with a block.
+TS_HD bool is_whole(int64_t first_quad, Range range) {
+  return 4 * first_quad + kLanes <= range.end;
+}
+
 // Calls block(first_quad) for every block that meets the samples of the range.
 template <class F>
 TS_HD void for_each_block(Range range, F&& block) {

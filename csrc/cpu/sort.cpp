@@ -1,0 +1,351 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <tuple>
+#include <vector>
+
+#include "../sort_arguments.h"
+#include "parallel.h"
+
+namespace torchsmooth {
+namespace {
+
+// Whether an element's inputs can be smoothed at all; the results of others are NaN.
+template <class T>
+bool usable(const Noise<T>& noise, int64_t element, const T* x) {
+  for (int64_t j = 0; j < noise.n; ++j) {
+    const T scale = noise.scale_at(element, j);
+    if (!std::isfinite(x[j]) || !std::isfinite(scale) || scale == T(0)) return false;
+  }
+  return true;
+}
+
+// The outcome of the unperturbed x. `order` has n entries.
+template <class T>
+void unperturbed(const Sorting& sorting, const T* x, int64_t n, int64_t* order, T* outcome) {
+  std::iota(order, order + n, int64_t(0));
+  std::stable_sort(order, order + n, [&](int64_t i, int64_t j) {
+    return overtakes(x[i], x[j], sorting.descending);
+  });
+  if (sorting.output == SortOutput::matrix)
+    std::fill(outcome, outcome + sorting.positions() * n, T(0));
+  for (int64_t k = 0; k < sorting.positions(); ++k) {
+    const int64_t i = order[sorting.first + k];
+    switch (sorting.output) {
+      case SortOutput::matrix:
+        outcome[k * n + i] = T(1);
+        break;
+      case SortOutput::values:
+        outcome[k] = x[i];
+        break;
+      case SortOutput::ranks:
+        outcome[i] = static_cast<T>(k + 1);
+        break;
+    }
+  }
+}
+
+// The rows of a batch, and how they are sorted.
+template <class T>
+struct Batch {
+  Noise<T> noise;
+  Sorting sorting;
+  const T* x;  // [B, n]
+  int64_t elements;
+  // Of all elements, what values and ranks are counted from: their unperturbed outcomes. Their
+  // differences keep the digits that large values would lose.
+  std::vector<T> pivots;
+
+  Batch(const Noise<T>& noise, const Sorting& sorting, const T* x, int64_t elements)
+      : noise(noise), sorting(sorting), x(x), elements(elements) {
+    if (sorting.output == SortOutput::matrix) return;
+    const int64_t m = outcomes();
+    std::vector<int64_t> order(noise.n);
+    pivots.resize(elements * m);
+    for (int64_t element = 0; element < elements; ++element) {
+      if (usable(noise, element, row(element)))
+        unperturbed(sorting, row(element), noise.n, order.data(), pivots.data() + element * m);
+    }
+  }
+
+  int64_t outcomes() const { return outcome_size(sorting, noise.n); }
+  const T* row(int64_t element) const { return x + element * noise.n; }
+  const T* pivot(int64_t element) const { return pivots.data() + element * outcomes(); }
+
+  // A sample costs about this many nanoseconds: drawing, and sorting.
+  int64_t sample_cost() const {
+    const int64_t n = noise.n;
+    return 3 * n + (sorting.only_first() ? n : n <= 32 ? n * n / 4 : 2 * n);
+  }
+
+  // Sums over samples: calls kernel(range, sums, scratch), which adds to `size` sums, until all
+  // samples of every element are in, and then finish(element, sums). For elements that can't be
+  // smoothed sums is null. `cost`: of a sample, in nanoseconds.
+  template <class Sum, class Kernel, class Finish>
+  void reduce(int64_t size, int64_t cost, int64_t scratch_size, Kernel&& kernel,
+              Finish&& finish) const {
+    const int64_t s = noise.num_samples, count = segments(elements, s);
+    // One task per element needs no sums beyond its own, behind its scratch.
+    constexpr int64_t width = sizeof(Sum) > sizeof(T) ? sizeof(Sum) / sizeof(T) : 1;
+    std::vector<Sum> all(count > 1 ? elements * count * size : 0);
+    parallel_tasks<T>(elements * count, s / count * cost,
+                      scratch_size + (count > 1 ? 0 : width * size), [&](int64_t index, T* scratch) {
+                        const int64_t element = index / count;
+                        const bool good = usable(noise, element, row(element));
+                        Sum* const sums = count > 1 ? all.data() + index * size
+                                                    : reinterpret_cast<Sum*>(scratch + scratch_size);
+                        if (good) {
+                          std::fill(sums, sums + size, Sum(0));
+                          kernel(segment(element, index % count, count, 0, s), sums, scratch);
+                        }
+                        if (count == 1) finish(element, good ? sums : nullptr);
+                      });
+    if (count == 1) return;
+    for (int64_t element = 0; element < elements; ++element) {
+      Sum* const sums = all.data() + element * count * size;
+      for (int64_t c = 1; c < count; ++c) {
+        for (int64_t k = 0; k < size; ++k) sums[k] += sums[c * size + k];
+      }
+      finish(element, usable(noise, element, row(element)) ? sums : nullptr);
+    }
+  }
+};
+
+template <class T>
+void fill_nan(T* begin, int64_t size) {
+  std::fill(begin, begin + size, std::numeric_limits<T>::quiet_NaN());
+}
+
+template <class T>
+void forward(const Batch<T>& batch, T* outcome) {
+  const int64_t n = batch.noise.n, m = batch.outcomes();
+  const double s = batch.noise.num_samples;
+  if (batch.sorting.output == SortOutput::matrix) {
+    batch.template reduce<uint32_t>(
+        m + 1, batch.sample_cost(), 4 * n * kLanes,
+        [&](Range range, uint32_t* counts, T* scratch) {
+          kernels<T>().sort_matrix(batch.noise, range, batch.sorting, batch.row(range.element),
+                                   counts, scratch);
+        },
+        [&](int64_t element, const uint32_t* counts) {
+          T* const out = outcome + element * m;
+          if (!counts) return fill_nan(out, m);
+          for (int64_t k = 0; k < m; ++k) out[k] = static_cast<T>(counts[k] / s);
+        });
+    return;
+  }
+  batch.template reduce<double>(
+      m, batch.sample_cost(), 4 * n * kLanes + m * kQuads,
+      [&](Range range, double* sums, T* scratch) {
+        kernels<T>().sort_vector(batch.noise, range, batch.sorting, batch.row(range.element),
+                                 batch.pivot(range.element), sums, scratch);
+      },
+      [&](int64_t element, const double* sums) {
+        T* const out = outcome + element * m;
+        if (!sums) return fill_nan(out, m);
+        for (int64_t k = 0; k < m; ++k)
+          out[k] = static_cast<T>(batch.pivot(element)[k] + sums[k] / s);
+      });
+}
+
+// Where the results of one element go; `scale` is null where nobody asked.
+template <class T>
+struct Derivatives {
+  T* outcome;  // [m]
+  T* x;        // [m, n]
+  T* scale;    // [m, n]
+
+  Derivatives(T* outcome, T* x, T* scale, int64_t element, int64_t m, int64_t n)
+      : outcome(outcome + element * m),
+        x(x + element * m * n),
+        scale(scale ? scale + element * m * n : nullptr) {}
+
+  void fail(int64_t m, int64_t n) const {
+    fill_nan(outcome, m);
+    fill_nan(x, m * n);
+    if (scale) fill_nan(scale, m * n);
+  }
+};
+
+// From one outcome's sums of products to its derivatives: factor / scale * (products - center *
+// totals), for n scores and as many scale weights.
+template <class T>
+void differentiate(const Noise<T>& noise, int64_t element, double factor, double center,
+                   const double* scores, const double* score_totals, const double* moments,
+                   const double* moment_totals, T* out_x, T* out_scale) {
+  for (int64_t j = 0; j < noise.n; ++j) {
+    const double by = factor / noise.scale_at(element, j);
+    out_x[j] = static_cast<T>(by * (scores[j] - center * score_totals[j]));
+    if (out_scale) out_scale[j] = static_cast<T>(by * (moments[j] - center * moment_totals[j]));
+  }
+}
+
+template <class T>
+void matrix_with_jacobian(const Batch<T>& batch, Baseline baseline, double factor, T* outcome,
+                          T* jacobian_x, T* jacobian_scale) {
+  const int64_t n = batch.noise.n, m = batch.outcomes(), positions = batch.sorting.positions();
+  const double s = batch.noise.num_samples;
+  const bool scale = jacobian_scale != nullptr;
+  const int64_t width = jacobian_width(n, scale), size = (m + 1) * width;
+  batch.template reduce<double>(
+      size, batch.sample_cost() + positions * width / 4,
+      4 * n * kLanes + kLanes * width + 2 * size,
+      [&](Range range, double* table, T* scratch) {
+        kernels<T>().sort_matrix_jacobian(batch.noise, range, batch.sorting, scale,
+                                          batch.row(range.element), table, scratch);
+      },
+      [&](int64_t element, const double* table) {
+        const Derivatives<T> out(outcome, jacobian_x, jacobian_scale, element, m, n);
+        if (!table) return out.fail(m, n);
+        std::vector<int64_t> order(n);
+        std::vector<T> base(baseline == Baseline::fx ? m : 0);
+        std::vector<double> total(width);
+        if (baseline == Baseline::fx)
+          unperturbed(batch.sorting, batch.row(element), n, order.data(), base.data());
+        for (int64_t k = 0; k < positions; ++k) {
+          // A position is taken by one element in every sample: summed over the elements, the rows
+          // are the sums of all weights. Taken from the same table, they cancel exactly where the
+          // position always goes to the same element.
+          std::fill(total.begin(), total.end(), 0.0);
+          for (int64_t i = 0; i < n; ++i) {
+            for (int64_t c = 0; c < width; ++c) total[c] += table[(k * n + i) * width + c];
+          }
+          for (int64_t i = 0; i < n; ++i) {
+            const int64_t cell = k * n + i;
+            const double* const row = table + cell * width;
+            const double share = row[n] / s;
+            const double center = baseline == Baseline::mean ? share
+                                  : baseline == Baseline::fx ? static_cast<double>(base[cell])
+                                                             : 0.0;
+            out.outcome[cell] = static_cast<T>(share);
+            differentiate(batch.noise, element, factor, center, row, total.data(), row + n + 1,
+                          total.data() + n + 1, out.x + cell * n,
+                          scale ? out.scale + cell * n : nullptr);
+          }
+        }
+      });
+}
+
+template <class T>
+void vector_with_jacobian(const Batch<T>& batch, Baseline baseline, double factor, T* outcome,
+                          T* jacobian_x, T* jacobian_scale) {
+  const int64_t n = batch.noise.n, m = batch.outcomes();
+  const double s = batch.noise.num_samples;
+  const bool scale = jacobian_scale != nullptr;
+  const int64_t weights = scale ? 2 * n : n, columns = weights + 1, size = (m + 1) * columns;
+  batch.template reduce<double>(
+      size, batch.sample_cost() + m * weights / 8, 4 * n * kLanes + size * kQuads,
+      [&](Range range, double* table, T* scratch) {
+        kernels<T>().sort_vector_jacobian(batch.noise, range, batch.sorting, scale,
+                                          batch.row(range.element), batch.pivot(range.element),
+                                          table, scratch);
+      },
+      [&](int64_t element, const double* table) {
+        const Derivatives<T> out(outcome, jacobian_x, jacobian_scale, element, m, n);
+        if (!table) return out.fail(m, n);
+        const double* const total = table + m * columns;
+        for (int64_t k = 0; k < m; ++k) {
+          const double pivot = batch.pivot(element)[k];
+          const double* const row = table + k * columns;
+          const double mean = row[weights] / s;  // counted from the pivot, as is the center
+          const double center = baseline == Baseline::mean ? mean
+                                : baseline == Baseline::fx ? 0.0
+                                                           : -pivot;
+          out.outcome[k] = static_cast<T>(pivot + mean);
+          differentiate(batch.noise, element, factor, center, row, total, row + n, total + n,
+                        out.x + k * n, scale ? out.scale + k * n : nullptr);
+        }
+      });
+}
+
+std::tuple<Tensor, Tensor, Tensor> sort(Tensor x, Tensor scale, Tensor seed, Tensor directions,
+                                        std::string law, std::string sampler, bool antithetic,
+                                        int64_t num_samples, bool descending, std::string output,
+                                        int64_t first, int64_t last, std::string baseline_name,
+                                        double factor, double pair_weight,
+                                        std::string jacobian_name) {
+  const Sorting sorting = check_sorting(x, scale, descending, output, first, last);
+  const Baseline baseline = parse_baseline(baseline_name);
+  const Jacobian jacobian = parse_jacobian(jacobian_name);
+  const int64_t elements = x.size(0), n = x.size(1);
+  SortResult result(x, sorting, jacobian);
+  dispatch_floating(x, "sort: x", [&](auto type) {
+    using T = decltype(type);
+    const Batch<T> batch(make_noise<T>(scale, seed, directions, law, sampler, antithetic,
+                                       num_samples, pair_weight, elements, n),
+                         sorting, data<T>(x), elements);
+    if (batch.outcomes() == 0) return;
+    T* const outcome = mutable_data<T>(result.outcome);
+    if (jacobian == Jacobian::none) return forward<T>(batch, outcome);
+    T* const in_x = mutable_data<T>(result.jacobian_x);
+    T* const in_scale =
+        jacobian == Jacobian::x_and_scale ? mutable_data<T>(result.jacobian_scale) : nullptr;
+    if (sorting.output == SortOutput::matrix) {
+      matrix_with_jacobian<T>(batch, baseline, factor, outcome, in_x, in_scale);
+    } else {
+      vector_with_jacobian<T>(batch, baseline, factor, outcome, in_x, in_scale);
+    }
+  });
+  return {result.outcome, result.jacobian_x, result.jacobian_scale};
+}
+
+template <class T>
+void backward(const Batch<T>& batch, double factor, const T* grad, const T* baseline, T* grad_x,
+              T* grad_scale) {
+  const int64_t n = batch.noise.n, m = batch.outcomes(), weights = grad_scale ? 2 * n : n;
+  const bool pivoted = batch.sorting.output != SortOutput::matrix;
+  batch.template reduce<double>(
+      weights, batch.sample_cost(), 4 * n * kLanes + weights * kQuads,
+      [&](Range range, double* sums, T* scratch) {
+        const int64_t element = range.element;
+        const T* const upstream = grad + element * m;
+        const T* const pivot = pivoted ? batch.pivot(element) : nullptr;
+        double center = baseline[element];
+        for (int64_t k = 0; pivoted && k < m; ++k)
+          center -= static_cast<double>(upstream[k]) * static_cast<double>(pivot[k]);
+        kernels<T>().sort_backward(batch.noise, range, batch.sorting, grad_scale != nullptr,
+                                   batch.row(element), pivot, upstream, static_cast<T>(center),
+                                   sums, scratch);
+      },
+      [&](int64_t element, const double* sums) {
+        for (int64_t k = 0; k < weights; ++k) {
+          const int64_t j = k % n;
+          T* const out = k < n ? grad_x : grad_scale;
+          out[element * n + j] =
+              sums ? static_cast<T>(factor / batch.noise.scale_at(element, j) * sums[k])
+                   : std::numeric_limits<T>::quiet_NaN();
+        }
+      });
+}
+
+std::tuple<Tensor, Tensor> sort_backward(Tensor grad, Tensor baseline, Tensor x, Tensor scale,
+                                         Tensor seed, Tensor directions, std::string law,
+                                         std::string sampler, bool antithetic, int64_t num_samples,
+                                         bool descending, std::string output, int64_t first,
+                                         int64_t last, double factor, double pair_weight,
+                                         bool scale_gradient) {
+  const Sorting sorting = check_sorting(x, scale, descending, output, first, last);
+  check_sort_backward(grad, baseline, x, sorting);
+  const int64_t elements = x.size(0), n = x.size(1);
+  Tensor grad_x = torch::stable::new_empty(x, {elements, n});
+  Tensor grad_scale = torch::stable::new_empty(x, {elements, scale_gradient ? n : 0});
+  dispatch_floating(x, "sort_backward: x", [&](auto type) {
+    using T = decltype(type);
+    const Batch<T> batch(make_noise<T>(scale, seed, directions, law, sampler, antithetic,
+                                       num_samples, pair_weight, elements, n),
+                         sorting, data<T>(x), elements);
+    if (n == 0) return;
+    backward<T>(batch, factor, data<T>(grad), data<T>(baseline), mutable_data<T>(grad_x),
+                scale_gradient ? mutable_data<T>(grad_scale) : nullptr);
+  });
+  return {grad_x, grad_scale};
+}
+
+}  // namespace
+}  // namespace torchsmooth
+
+STABLE_TORCH_LIBRARY_IMPL(torchsmooth, CPU, m) {
+  m.impl("sort", TORCH_BOX(&torchsmooth::sort));
+  m.impl("sort_backward", TORCH_BOX(&torchsmooth::sort_backward));
+}
