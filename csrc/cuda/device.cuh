@@ -52,10 +52,9 @@ __device__ __noinline__ Weights<T> called_weights(Law law, uint32_t word, T pair
 
 // Calls take(c, weights) for the four samples of a quad: their noise and, if kWeights, the weights
 // of f that go with it. The law is a branch that all threads take together, a few instructions per
-// quad: a kernel for each law would be a library of hundreds. kInlined: the laws are compiled into
-// the kernel; double precision and the pairs of antithetic samples, which would be most of the
-// code, are left to a function.
-template <bool kWeights, bool kInlined = true, class T, class F>
+// quad: a kernel for each law would be a library of hundreds. Double precision and the pairs of
+// antithetic samples, which would be most of the code, are left to a function.
+template <bool kWeights, class T, class F>
 __device__ __forceinline__ void for_words(const Noise<T>& noise, const uint32_t (&word)[4],
                                           F&& take) {
   const auto inlined = [&] {
@@ -66,7 +65,7 @@ __device__ __forceinline__ void for_words(const Noise<T>& noise, const uint32_t 
   const auto called = [&](T pair_weight) {
     for (int c = 0; c < 4; ++c) take(c, called_weights(noise.law, word[c], pair_weight));
   };
-  if constexpr (!kInlined || sizeof(T) == 8) {
+  if constexpr (sizeof(T) == 8) {
     called(kWeights ? noise.pair_weight : T(0));
   } else if constexpr (kWeights) {
     if (noise.pair_weight == T(0)) {
@@ -81,14 +80,14 @@ __device__ __forceinline__ void for_words(const Noise<T>& noise, const uint32_t 
 
 // The same for dimension j of the samples 4 quad + c, c = 0 ... 3; flip = ~0 gives the noise of
 // their mirror images.
-template <bool kWeights, bool kMonteCarlo, bool kInlined = true, class T, class F>
+template <bool kWeights, bool kMonteCarlo, class T, class F>
 __device__ __forceinline__ void for_quad(const Noise<T>& noise, int64_t seed, int64_t element,
                                          int64_t j, int64_t quad, F&& take, uint32_t flip = 0) {
   uint32_t word[4];
   quad_words<kMonteCarlo>(noise.points, seed, static_cast<uint32_t>(element),
                           static_cast<uint32_t>(j), static_cast<uint32_t>(quad), word);
   for (int c = 0; c < 4; ++c) word[c] ^= flip;
-  for_words<kWeights, kInlined>(noise, word, take);
+  for_words<kWeights>(noise, word, take);
 }
 
 // Calls run with std::true_type for plain Monte Carlo in float32, which has kernels of its own, and

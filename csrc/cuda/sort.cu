@@ -1,0 +1,209 @@
+#include "sort.cuh"
+
+#include <tuple>
+
+namespace torchsmooth {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / kWarp;
+
+// Outputs of one element that a block of a finishing kernel writes.
+constexpr int64_t kFinishTile = 1024;
+
+// The outcomes of the unperturbed rows, by counting how many elements come before each; and, where
+// there is a gradient, what is left to subtract from a sample's sum of grad * (outcome - pivot).
+// Rows with a NaN leave some outcomes as they are: nobody looks at theirs.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    pivot_kernel(const SortCall<T> call, T* __restrict__ pivot,  // [B, outcomes]
+                 const T* __restrict__ grad,                     // [B, outcomes]
+                 const T* __restrict__ baseline,                 // [B]
+                 T* __restrict__ center) {                       // [B], or null: no gradient
+  __shared__ double warp_sums[kWarps];
+  const Sorting sorting = call.sorting;
+  const int64_t n = call.noise.n, m = call.outcomes;
+  for (int64_t element = blockIdx.x; element < call.elements; element += gridDim.x) {
+    const T* const x = call.x + element * n;
+    T* const out = pivot + element * m;
+    for (int64_t i = threadIdx.x; i < n; i += kThreads) {
+      const T own = x[i];
+      int64_t position = 0;
+      for (int64_t j = 0; j < i; ++j) position += !overtakes(own, x[j], sorting.descending);
+      for (int64_t j = i + 1; j < n; ++j) position += overtakes(x[j], own, sorting.descending);
+      if (sorting.output == SortOutput::ranks) {
+        out[i] = static_cast<T>(position + 1);
+      } else if (position >= sorting.first && position < sorting.last) {
+        out[position - sorting.first] = own;
+      }
+    }
+    if (!center) continue;
+    __syncthreads();
+    double sum = 0;
+    for (int64_t k = threadIdx.x; k < m; k += kThreads)
+      sum += static_cast<double>(grad[element * m + k]) * static_cast<double>(out[k]);
+    sum = warp_sum(sum);
+    if (threadIdx.x % kWarp == 0) warp_sums[threadIdx.x / kWarp] = sum;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      double total = 0;
+      for (int w = 0; w < kWarps; ++w) total += warp_sums[w];
+      center[element] = static_cast<T>(baseline[element] - total);
+    }
+    __syncthreads();
+  }
+}
+
+// Entry: double, or uint32_t for counts.
+template <class T, class Entry>
+__global__ void __launch_bounds__(kThreads)
+    outcome_kernel(const SortCall<T> call, int64_t chunks,
+                   const Entry* __restrict__ sums,  // [B, chunks, outcomes]
+                   T* __restrict__ outcome) {       // [B, outcomes]
+  const int64_t n = call.noise.n, m = call.outcomes, tiles = ceil_div(m, kFinishTile);
+  for (int64_t task = blockIdx.x; task < call.elements * tiles; task += gridDim.x) {
+    const int64_t element = task / tiles, begin = task % tiles * kFinishTile;
+    const bool good = usable(call.noise, element, call.x + element * n);
+    sum_chunks<kThreads, Entry>(
+        sums + element * chunks * m, chunks, m, begin, min(begin + kFinishTile, m),
+        [&](int64_t k, Entry sum) {
+          const double pivot = call.pivot ? call.pivot[element * m + k] : T(0);
+          const double mean = static_cast<double>(sum) / call.noise.num_samples;
+          outcome[element * m + k] = good ? static_cast<T>(pivot + mean) : static_cast<T>(NAN);
+        });
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    gradient_kernel(const SortCall<T> call, int64_t chunks, int64_t weights, double factor,
+                    const double* __restrict__ sums,  // [B, chunks, weights]
+                    T* __restrict__ grad_x,           // [B, n]
+                    T* __restrict__ grad_scale) {     // [B, n] or [B, 0]
+  const int64_t n = call.noise.n, tiles = ceil_div(weights, kFinishTile);
+  for (int64_t task = blockIdx.x; task < call.elements * tiles; task += gridDim.x) {
+    const int64_t element = task / tiles, begin = task % tiles * kFinishTile;
+    const bool good = usable(call.noise, element, call.x + element * n);
+    sum_chunks<kThreads, double>(
+        sums + element * chunks * weights, chunks, weights, begin,
+        min(begin + kFinishTile, weights), [&](int64_t k, double sum) {
+          const int64_t j = k % n;
+          T* const out = k < n ? grad_x : grad_scale;
+          out[element * n + j] = good
+                                     ? static_cast<T>(factor / call.noise.scale_at(element, j) * sum)
+                                     : static_cast<T>(NAN);
+        });
+  }
+}
+
+template <class T>
+void launch_sort(SortCall<T> call, const Tensor& x, Tensor& outcome) {
+  const bool few = call.noise.n <= kFew;
+  // Few ranks are averaged as counts, which lose nothing.
+  const bool pivoted = call.sorting.output == SortOutput::values ||
+                       (call.sorting.output == SortOutput::ranks && !few);
+  Tensor pivot = torch::stable::new_empty(x, {pivoted ? call.elements * call.outcomes : 0});
+  if (pivoted) {
+    T* const out = mutable_data<T>(pivot);
+    const T* const none = nullptr;
+    launch(&pivot_kernel<T>, call.elements, kThreads, 0, x, call, out, none, none,
+           static_cast<T*>(nullptr));
+    call.pivot = out;
+  }
+  const Tensor sums = few ? sum_few(call, x) : sum_many(call, x);
+  const int64_t chunks = sums.size(1);
+  const int64_t tasks = call.elements * ceil_div(call.outcomes, kFinishTile);
+  if (sums.scalar_type() == ScalarType::Int) {
+    launch(&outcome_kernel<T, uint32_t>, tasks, kThreads, 0, x, call, chunks, data<uint32_t>(sums),
+           mutable_data<T>(outcome));
+  } else {
+    launch(&outcome_kernel<T, double>, tasks, kThreads, 0, x, call, chunks, data<double>(sums),
+           mutable_data<T>(outcome));
+  }
+}
+
+template <class T>
+void launch_sort_backward(SortCall<T> call, double factor, bool scale, const Tensor& grad,
+                          const Tensor& baseline, const Tensor& x, Tensor& grad_x,
+                          Tensor& grad_scale) {
+  Upstream<T> upstream{data<T>(grad), data<T>(baseline), scale};
+  const bool pivoted = call.sorting.output != SortOutput::matrix;
+  Tensor pivot = torch::stable::new_empty(x, {pivoted ? call.elements * call.outcomes : 0});
+  Tensor center = torch::stable::new_empty(x, {pivoted ? call.elements : 0});
+  if (pivoted) {
+    launch(&pivot_kernel<T>, call.elements, kThreads, 0, x, call, mutable_data<T>(pivot),
+           upstream.grad, upstream.center, mutable_data<T>(center));
+    call.pivot = data<T>(pivot);
+    upstream.center = data<T>(center);
+  }
+  const Tensor sums = call.noise.n <= kFew ? sum_few_weights(call, upstream, x)
+                                           : sum_many_weights(call, upstream, x);
+  const int64_t weights = sums.size(2);
+  launch(&gradient_kernel<T>, call.elements * ceil_div(weights, kFinishTile), kThreads, 0, x, call,
+         sums.size(1), weights, factor, data<double>(sums), mutable_data<T>(grad_x),
+         mutable_data<T>(grad_scale));
+}
+
+std::tuple<Tensor, Tensor, Tensor> sort(Tensor x, Tensor scale, Tensor seed, Tensor directions,
+                                        std::string law, std::string sampler, bool antithetic,
+                                        int64_t num_samples, bool descending, std::string output,
+                                        int64_t first, int64_t last, std::string baseline,
+                                        double /*factor*/, double pair_weight,
+                                        std::string jacobian_name) {
+  const Sorting sorting = check_sorting(x, scale, descending, output, first, last);
+  parse_baseline(baseline);
+  const Jacobian jacobian = parse_jacobian(jacobian_name);
+  STD_TORCH_CHECK(jacobian == Jacobian::none,
+                  "sort: there is no Jacobian on CUDA, where drawing the samples again costs less: "
+                  "ask for 'none' and use sort_backward; got '",
+                  jacobian_name, "'");
+  check_device(scale, "sort: scale", x);
+  check_noise_devices(seed, directions, x);
+  const int64_t elements = x.size(0), n = x.size(1);
+  const DeviceGuard guard(x.get_device_index());
+  SortResult result(x, sorting, jacobian);
+  dispatch_floating(x, "sort: x", [&](auto type) {
+    using T = decltype(type);
+    const SortCall<T> call{make_noise<T>(scale, seed, directions, law, sampler, antithetic,
+                                         num_samples, pair_weight, elements, n),
+                           sorting, elements, outcome_size(sorting, n), data<T>(x), nullptr};
+    if (result.outcome.numel() == 0) return;
+    launch_sort(call, x, result.outcome);
+  });
+  return {result.outcome, result.jacobian_x, result.jacobian_scale};
+}
+
+std::tuple<Tensor, Tensor> sort_backward(Tensor grad, Tensor baseline, Tensor x, Tensor scale,
+                                         Tensor seed, Tensor directions, std::string law,
+                                         std::string sampler, bool antithetic, int64_t num_samples,
+                                         bool descending, std::string output, int64_t first,
+                                         int64_t last, double factor, double pair_weight,
+                                         bool scale_gradient) {
+  const Sorting sorting = check_sorting(x, scale, descending, output, first, last);
+  check_sort_backward(grad, baseline, x, sorting);
+  check_device(grad, "sort_backward: grad", x);
+  check_device(baseline, "sort_backward: baseline", x);
+  check_device(scale, "sort_backward: scale", x);
+  check_noise_devices(seed, directions, x);
+  const int64_t elements = x.size(0), n = x.size(1);
+  const DeviceGuard guard(x.get_device_index());
+  Tensor grad_x = torch::stable::new_empty(x, {elements, n});
+  Tensor grad_scale = torch::stable::new_empty(x, {elements, scale_gradient ? n : 0});
+  dispatch_floating(x, "sort_backward: x", [&](auto type) {
+    using T = decltype(type);
+    const SortCall<T> call{make_noise<T>(scale, seed, directions, law, sampler, antithetic,
+                                         num_samples, pair_weight, elements, n),
+                           sorting, elements, outcome_size(sorting, n), data<T>(x), nullptr};
+    if (x.numel() == 0) return;
+    launch_sort_backward(call, factor, scale_gradient, grad, baseline, x, grad_x, grad_scale);
+  });
+  return {grad_x, grad_scale};
+}
+
+}  // namespace
+}  // namespace torchsmooth
+
+STABLE_TORCH_LIBRARY_IMPL(torchsmooth, CUDA, m) {
+  m.impl("sort", TORCH_BOX(&torchsmooth::sort));
+  m.impl("sort_backward", TORCH_BOX(&torchsmooth::sort_backward));
+}
