@@ -18,7 +18,7 @@ from .hard import sort_outcome
 
 
 # The CPU accumulates the Jacobian while it sorts up to so many elements, see _in_one_pass.
-ONE_PASS_MATRIX = 64
+ONE_PASS_MATRIX = 128
 ONE_PASS_VECTOR = 32
 
 # Every op of csrc/ops.cpp.
@@ -313,7 +313,7 @@ def _in_one_pass(n: int, options: SortOptions) -> bool:
         return n <= ONE_PASS_VECTOR
     positions = options.last - options.first
     vectors = -(-(n + 1) // 8)  # of a register's width, in a row of the table
-    return n <= ONE_PASS_MATRIX and positions * vectors <= 1.5 * n
+    return n <= ONE_PASS_MATRIX and positions * vectors <= 3 * n
 
 
 def sort(
