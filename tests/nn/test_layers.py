@@ -166,9 +166,13 @@ def test_equals_the_function(layer: Layer, options: dict[str, Any], device: torc
         module.eval()
 
 
-def test_hard_in_evaluation(layer: Layer, device: torch.device) -> None:
+@pytest.mark.parametrize("learn_scale", [False, True])
+def test_hard_in_evaluation(layer: Layer, learn_scale: bool, device: torch.device) -> None:
+    """Exact, without a gradient, and without a number drawn from torch's generator."""
     x = example(device).requires_grad_()
-    module = layer.make(ts.Logistic(2.0), num_samples=16, eval_mode="hard").to(device)
+    module = layer.make(
+        ts.Logistic(2.0), num_samples=16, eval_mode="hard", learn_scale=learn_scale
+    ).to(device)
     assert module(x).requires_grad
     before = torch.get_rng_state()
     for _ in range(2):
