@@ -1,9 +1,11 @@
 """Layers against the functions that they wrap, closed forms, and torch's own sort."""
 
 import copy
+import inspect
 import math
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -181,6 +183,30 @@ def test_hard_in_evaluation(layer: Layer, learn_scale: bool, device: torch.devic
         assert not value.requires_grad
     assert torch.equal(torch.get_rng_state(), before)
     assert module.train()(x).requires_grad
+
+
+@pytest.mark.parametrize(
+    "make, function",
+    [
+        (ts.nn.ArgSort, ts.functional.argsort),
+        (ts.nn.Sort, ts.functional.sort),
+        (ts.nn.Rank, ts.functional.rank),
+        (ts.nn.ArgMax, ts.functional.argmax),
+        (partial(ts.nn.TopK, 2), ts.functional.topk),
+        (ts.nn.Median, ts.functional.median),
+        (partial(ts.nn.Quantile, 0.5), ts.functional.quantile),
+        (partial(ts.nn.Smooth, torch.sign), ts.smooth),
+    ],
+)
+def test_every_keyword_of_the_function(
+    make: Callable[..., nn.Module], function: Callable[..., Any]
+) -> None:
+    """The layer takes it, and shows it."""
+    parameters = inspect.signature(function).parameters.values()
+    keywords = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    representation = repr(make(ts.Logistic(), **keywords))
+    for name, value in keywords.items():
+        assert f"{name}={value!r}" in representation
 
 
 def test_without_a_seed_the_samples_differ(layer: Layer, device: torch.device) -> None:
