@@ -227,6 +227,7 @@ def one_sided_limit(
     values: list[float],  # f(x + t v)
     center: float,  # f(x)
     eps: float,
+    noise: float = 0.0,  # of f's values, beside the rounding of their last digits
 ) -> DirectionalDerivative:
     """The limit of (f(x + t v) - f(x)) / t, from values on a ladder of steps."""
     # What counts is near t = 0: steps beyond the finest NaN or infinity are left out.
@@ -236,20 +237,21 @@ def one_sided_limit(
         return DirectionalDerivative(math.nan, math.inf)
     quotients = [(value - center) / t for value, t in zip(values, steps, strict=True)]
     rounding = [
-        eps * (abs(value) + abs(center)) / t for value, t in zip(values, steps, strict=True)
+        (eps * (abs(value) + abs(center)) + noise) / t
+        for value, t in zip(values, steps, strict=True)
     ]
     scatter = [_scatter(steps, values, center, eps) / t for t in steps]
 
     entries: list[tuple[int, float, float, float]] = []  # rung, value, error, scatter
-    column, noise, spread = quotients, rounding, scatter
+    column, bounds, spread = quotients, rounding, scatter
     for order in range(_MAX_ORDER + 1):
         if order:
             spread = _extrapolate(spread, steps, order, +1)
-            noise = _extrapolate(noise, steps, order, +1)
+            bounds = _extrapolate(bounds, steps, order, +1)
             column = _extrapolate(column, steps, order, -1)
         for i in range(3, len(column)):
             a, b, c = (abs(column[i - m] - column[i - m - 1]) for m in range(3))
-            error = _SAFETY * (noise[i] + _remainder(a, b, c, noise[i]))
+            error = _SAFETY * (bounds[i] + _remainder(a, b, c, bounds[i]))
             entries.append((order + i, column[i], error, spread[i]))
 
     # An entry also errs by what finer entries and finer quotients contradict: quotients come nearer
