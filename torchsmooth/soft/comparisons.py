@@ -67,6 +67,6 @@ def equal(
     _, _, (_, width) = elementwise(a, distribution, tolerance=tolerance)
     if values_are_readable(width) and bool((width < 0).any()):
         raise ValueError(f"tolerance must not be negative, got {tolerance!r}; pass for example 0.5")
-    largest = 0.25 * torch.finfo(a.dtype).max
+    largest = 1e-6 * torch.finfo(a.dtype).max
     middle = (b - a).clamp(-largest, largest)  # a finite one, so that both ends differ
     return law.probability_between(middle - width, middle + width).to(dtype)
