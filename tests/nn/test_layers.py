@@ -238,6 +238,7 @@ def test_a_seed_that_is_a_tensor_can_be_filled(device: torch.device) -> None:
     x = example(device)
     module = ts.nn.ArgSort(ts.Logistic(), num_samples=8, seed=torch.tensor(1)).to(device)
     assert module.seed.device.type == device.type
+    assert list(module.state_dict()) == ["fixed_scale", "seed"]
     for seed in (1, 2):
         module.seed.fill_(seed)
         expected = ts.functional.argsort(x, ts.Logistic(), num_samples=8, seed=seed)
@@ -460,10 +461,15 @@ def test_representation() -> None:
     assert "q=0.3" in repr(ts.nn.Quantile(0.3, ts.Logistic()))
 
 
-def test_quantile_fractions_move_with_the_layer() -> None:
-    module = ts.nn.Quantile(torch.tensor([0.25, 0.75]), ts.Logistic())
+def test_quantile_fractions_move_with_the_layer(device: torch.device) -> None:
+    """But are not rounded to its type, and not saved."""
+    module = ts.nn.Quantile(torch.tensor([0.25, 0.9]), ts.Logistic())
     assert [name for name, _ in module.named_buffers()] == ["fixed_scale", "q"]
     assert list(module.state_dict()) == ["fixed_scale"]
+    module.to(device, torch.bfloat16)
+    assert module.scale.dtype == torch.bfloat16
+    assert module.q.device.type == device.type
+    assert torch.equal(module.q.cpu(), torch.tensor([0.25, 0.9]))
 
 
 # --- any callable ----------------------------------------------------------------------------
