@@ -40,12 +40,12 @@ Function = Callable[[Tensor], Tensor]
 
 
 def eager_bytes(n: int, b: int, s: int) -> float:
-    """What eager PyTorch has at the same time: matrices twice, and noise and order a few times."""
+    """Of eager argsort: the matrices twice, noise and order a few times."""
     return b * s * (8.0 * n * n + 32.0 * n)
 
 
 def batch(n: int, s: int) -> tuple[int, bool]:
-    """The largest b that eager PyTorch can take, and whether there is one."""
+    """The largest b that eager argsort can take, and whether there is one."""
     fitting = [b for b in BATCHES if eager_bytes(n, b, s) <= EAGER_BYTES]
     return (fitting[0], True) if fitting else (1, False)
 
@@ -76,9 +76,9 @@ def measure(operation: str, n: int, s: int, seconds: float) -> dict:
         "fused": fused(operation, s, "mc"),
         "fused, sobol": fused(operation, s, "sobol"),
     }
-    if fits:
+    if fits or operation == "rank":
         functions["eager"] = eager(operation, s)
-    if fits and operation == "argsort":
+    if operation == "argsort":
         functions["eager, indices"] = lambda x: EagerArgSort.apply(x, SCALE, s)
     is_goal = operation == "argsort" and n == GOAL[0] and s in GOAL[1]
     if is_goal:
@@ -137,13 +137,13 @@ def measure_rivals(n: int, seconds: float) -> list[dict]:
 
 def pivoted(rows: list[dict]) -> list[dict]:
     """A row per method, a column per n."""
-    found = {(row["method"], row["gives"]): {} for row in rows}
+    found: dict = {(row["method"], row["gives"]): {} for row in rows}
     for row in rows:
         column = f"n = {row['n']}, b = {row['b']} [ms]"
         found[row["method"], row["gives"]][column] = row.get("[ms]")
     columns = list(dict.fromkeys(column for times in found.values() for column in times))
     return [
-        {"method": method, "gives": gives} | {column: times.get(column) for column in columns}
+        {"method": method, "gives": gives, **{column: times.get(column) for column in columns}}
         for (method, gives), times in found.items()
     ]
 
@@ -171,8 +171,8 @@ def main() -> None:
             "eager: plain PyTorch for any f, here with its permutation matrices or ranks; eager, "
             "indices: plain PyTorch written for argsort alone, without the matrices; eager, "
             "compiled: torch.compile of eager. See eager.py.",
-            f"b is the largest of {', '.join(map(str, BATCHES))} with which eager stays below "
-            f"{EAGER_BYTES / 1e9:.0f} GB; where even b = 1 does not, eager is left out.",
+            f"b is the largest of {', '.join(map(str, BATCHES))} with which eager argsort stays "
+            f"below {EAGER_BYTES / 1e9:.0f} GB; where even b = 1 does not, it is left out.",
             "goals for argsort at n = 5, b = 100: fused / randn <= 0.6 and 100 million sorts / s; "
             "eager / fused >= 8 (s = 1024) and >= 20 (s = 32768).",
             "Relaxations: forward + backward of examples/rivals at their own temperatures, beside "
