@@ -482,8 +482,8 @@ class AbstractDistribution(abc.ABC):
 
     def _from_quantile(self, tail: Tensor, upper: Tensor) -> Tensor:
         """The noise with the probability `tail` beyond it, above where `upper`, below elsewhere."""
-        eps = torch.finfo(tail.dtype).eps
-        return self._icdf(torch.where(upper, 1 - tail.clamp(min=eps), tail))
+        tail = tail.clamp(min=torch.finfo(tail.dtype).eps)  # so that 1 - tail is not 1
+        return self._icdf(torch.where(upper, 1 - tail, tail))
 
     def _tail(
         self,
