@@ -1,9 +1,11 @@
 """Layers against the functions that they wrap, closed forms, and torch's own sort."""
 
 import copy
+import inspect
 import math
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -166,9 +168,13 @@ def test_equals_the_function(layer: Layer, options: dict[str, Any], device: torc
         module.eval()
 
 
-def test_hard_in_evaluation(layer: Layer, device: torch.device) -> None:
+@pytest.mark.parametrize("learn_scale", [False, True])
+def test_hard_in_evaluation(layer: Layer, learn_scale: bool, device: torch.device) -> None:
+    """Exact, without a gradient, and without a number drawn from torch's generator."""
     x = example(device).requires_grad_()
-    module = layer.make(ts.Logistic(2.0), num_samples=16, eval_mode="hard").to(device)
+    module = layer.make(
+        ts.Logistic(2.0), num_samples=16, eval_mode="hard", learn_scale=learn_scale
+    ).to(device)
     assert module(x).requires_grad
     before = torch.get_rng_state()
     for _ in range(2):
@@ -177,6 +183,30 @@ def test_hard_in_evaluation(layer: Layer, device: torch.device) -> None:
         assert not value.requires_grad
     assert torch.equal(torch.get_rng_state(), before)
     assert module.train()(x).requires_grad
+
+
+@pytest.mark.parametrize(
+    "make, function",
+    [
+        (ts.nn.ArgSort, ts.functional.argsort),
+        (ts.nn.Sort, ts.functional.sort),
+        (ts.nn.Rank, ts.functional.rank),
+        (ts.nn.ArgMax, ts.functional.argmax),
+        (partial(ts.nn.TopK, 2), ts.functional.topk),
+        (ts.nn.Median, ts.functional.median),
+        (partial(ts.nn.Quantile, 0.5), ts.functional.quantile),
+        (partial(ts.nn.Smooth, torch.sign), ts.smooth),
+    ],
+)
+def test_every_keyword_of_the_function(
+    make: Callable[..., nn.Module], function: Callable[..., Any]
+) -> None:
+    """The layer takes it, and shows it."""
+    parameters = inspect.signature(function).parameters.values()
+    keywords = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    representation = repr(make(ts.Logistic(), **keywords))
+    for name, value in keywords.items():
+        assert f"{name}={value!r}" in representation
 
 
 def test_without_a_seed_the_samples_differ(layer: Layer, device: torch.device) -> None:
@@ -208,6 +238,7 @@ def test_a_seed_that_is_a_tensor_can_be_filled(device: torch.device) -> None:
     x = example(device)
     module = ts.nn.ArgSort(ts.Logistic(), num_samples=8, seed=torch.tensor(1)).to(device)
     assert module.seed.device.type == device.type
+    assert list(module.state_dict()) == ["fixed_scale", "seed"]
     for seed in (1, 2):
         module.seed.fill_(seed)
         expected = ts.functional.argsort(x, ts.Logistic(), num_samples=8, seed=seed)
@@ -430,10 +461,15 @@ def test_representation() -> None:
     assert "q=0.3" in repr(ts.nn.Quantile(0.3, ts.Logistic()))
 
 
-def test_quantile_fractions_move_with_the_layer() -> None:
-    module = ts.nn.Quantile(torch.tensor([0.25, 0.75]), ts.Logistic())
+def test_quantile_fractions_move_with_the_layer(device: torch.device) -> None:
+    """But are not rounded to its type, and not saved."""
+    module = ts.nn.Quantile(torch.tensor([0.25, 0.9]), ts.Logistic())
     assert [name for name, _ in module.named_buffers()] == ["fixed_scale", "q"]
     assert list(module.state_dict()) == ["fixed_scale"]
+    module.to(device, torch.bfloat16)
+    assert module.scale.dtype == torch.bfloat16
+    assert module.q.device.type == device.type
+    assert torch.equal(module.q.cpu(), torch.tensor([0.25, 0.9]))
 
 
 # --- any callable ----------------------------------------------------------------------------

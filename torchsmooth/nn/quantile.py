@@ -58,7 +58,7 @@ class Quantile(AbstractSampledLayer):
         q = self.q
         super()._apply(fn, recurse)
         if isinstance(q, Tensor):  # in half precision, fractions would be others
-            self.q = q.to(self.q.device)
+            self.q = q.to(self.get_buffer("q").device)
         return self
 
     def _smooth(self, x: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class AbstractSampledLayer(AbstractSmoothingLayer):
     **Arguments:**
 
     - `distribution`, `learn_scale`, `eval_mode`: as for `AbstractSmoothingLayer`.
-    - `num_samples`, `sampler`, `antithetic`, `covariate`: as for `torchsmooth.functional.argsort`.
+    - `num_samples`, `sampler`, `antithetic`, `covariate`: see the top of `torchsmooth.functional`.
     - `seed`: an int, an int64 tensor of one element, or None, which draws one from torch's
         generator in every call. A tensor becomes a buffer of the layer: filling it in place gives
         other samples without compiling or capturing again.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypedDict, final
 
 from torch import Tensor, nn
 
@@ -14,6 +14,14 @@ from .sampled_layer import AbstractSampledLayer, SampledLayerOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+
+class _Calling(TypedDict):
+    """How f is called."""
+
+    event_dim: int
+    vectorized: bool
+    chunk_size: int | None
 
 
 @final
@@ -57,31 +65,32 @@ class Smooth(AbstractSampledLayer):
         self.chunk_size = chunk_size
         if f is None:  # for torchsmooth.smooth, that is a decorator
             raise TypeError("f must be callable, got None; pass what is to be smoothed")
-        self._smoothed(f)  # looks at the options
+        self._smoothed()  # looks at the options
 
-    def _smoothed(self, f: Callable[..., Any], **changed: Any) -> Callable[..., Any]:
-        return smooth(
-            f,
-            self.distribution,
-            event_dim=self.event_dim,
-            vectorized=self.vectorized,
-            chunk_size=self.chunk_size,
-            **{**self.sampling, **changed},
-        )
+    def _smoothed(self) -> Callable[..., Any]:
+        return smooth(self.f, self.distribution, **self._calling, **self.sampling)
+
+    @property
+    def _calling(self) -> _Calling:
+        return {
+            "event_dim": self.event_dim,
+            "vectorized": self.vectorized,
+            "chunk_size": self.chunk_size,
+        }
 
     def _smooth(self, x: Tensor, *args: Any) -> Any:
-        return self._smoothed(self.f)(x, *args)
+        return self._smoothed()(x, *args)
 
     def _hard(self, x: Tensor, *args: Any) -> Any:
-        # One sample, whose perturbed point is not used: f gets x as an argument. Thus f is called
-        # with the same shapes, chunks and conversions as in training.
-        once = self._smoothed(
+        # One sample, whose perturbed point is not looked at: f gets x as an argument. So f is
+        # called, and its outputs are taken, as in training.
+        once = smooth(
             lambda _, point, *rest: self.f(point, *rest),
             num_samples=1,
             sampler="mc",
-            antithetic=False,
             covariate="none",
             seed=0,
+            **self._calling,
         )
         return once(x.detach(), x.detach(), *args)
 
