@@ -123,3 +123,10 @@ def test_family_has_no_gradient() -> None:
         ts.hard.quantile(x, torch.tensor([0.3, 0.4])),
     ):
         assert not value.requires_grad
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_fractions_are_not_rounded_to_the_type_of_x(dtype: torch.dtype) -> None:
+    """0.9 of 70001 elements is the 63001st. bfloat16 has no 0.9, and float16 no 70000."""
+    x = (torch.arange(70001) >= 62990).to(dtype)
+    assert ts.hard.quantile(x, torch.tensor([0.9])) == 1
