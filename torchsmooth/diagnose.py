@@ -307,9 +307,9 @@ def diagnose(
     - `seed`: an int or an int64 tensor of one element; None draws one from torch's generator.
 
     **Returns:** a `Diagnosis`: a table as `str()`, with a `CoordinateDiagnosis` for each of the
-    `coordinates`, `to_dict()` and `plot()`. `VERDICTS`, beside this function, explains the verdicts.
-    A break that no line along a coordinate meets is only seen in the smoothed gradient; what
-    lies between two neighbours of the 65 points of a line, not at all.
+    `coordinates`, `to_dict()` and `plot()`. `VERDICTS`, beside this function, explains
+    its verdicts. A break that no line along a coordinate meets is only seen in the smoothed
+    gradient; what lies between two neighbours of the 65 points of a line, not at all.
 
     **Raises:** TypeError or ValueError if an argument is not what is said above; what f itself
     raises is passed on, with a note that names the point.
