@@ -41,7 +41,9 @@ class ScalarFunction:
                 return [_number(self._call(point.clone())) for point in points]
             if not len(points):
                 return []
-            result = torch.as_tensor(self._call(points.clone()))
+            result = self._call(points.clone())
+            if not isinstance(result, Tensor):
+                result = torch.as_tensor(result)
             if result.shape != points.shape[:1]:
                 raise ValueError(
                     f"f must map [m, *x.shape] to [m] with vectorized=True, here {[*points.shape]} "
@@ -79,7 +81,12 @@ class ScalarFunction:
 def _number(value: Any) -> float:
     if isinstance(value, numbers.Real):
         return float(value)
-    result = torch.as_tensor(value)
+    try:
+        result = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"f must return one number, got {type(value).__name__}; return a tensor of one element"
+        ) from error
     if result.is_complex():
         raise TypeError(f"f must return a real number, got {result.dtype}; return its real part")
     if result.numel() != 1:
