@@ -6,7 +6,7 @@ eager PyTorch: time, and peak memory in a fresh process.
     python generic_road.py       # writes results/generic_road.json and .md
 """
 
-import sys
+import argparse
 
 import torch
 from eager import EagerSmoothing
@@ -49,23 +49,33 @@ def memory(road: str, name: str, n: int, b: int, s: int) -> float:
     return in_fresh_process(__file__, "--memory", road, name, str(n), str(b), str(s))
 
 
+def peak_of(road: str, name: str, n: int, b: int, s: int) -> float:
+    """MiB above the peak before the first call, in this process."""
+    x, upstream = problem(name, n, b)
+    before = peak_mebibytes()
+    {"smooth": smoothed, "eager": eager}[road](name, x, upstream, s)
+    return peak_mebibytes() - before
+
+
 def main() -> None:
-    if sys.argv[1:2] == ["--memory"]:
-        road, name, n, b, s = sys.argv[2], sys.argv[3], *map(int, sys.argv[4:7])
-        x, upstream = problem(name, n, b)
-        before = peak_mebibytes()
-        {"smooth": smoothed, "eager": eager}[road](name, x, upstream, s)
-        print(peak_mebibytes() - before)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one size; keep nothing")
+    parser.add_argument("--memory", nargs=5, metavar=("ROAD", "F", "N", "B", "S"))
+    arguments = parser.parse_args()
+    if arguments.memory:
+        road, name, n, b, s = arguments.memory
+        print(peak_of(road, name, int(n), int(b), int(s)))
         return
-    rows = []
-    for name, n, b, s in [
+    problems = [
         ("step", 16, 64, 1024),
         ("step", 16, 64, 16384),
         ("step", 4, 256, 4096),
         ("step", 100, 32, 4096),
         ("steps", 4, 256, 4096),
         ("steps", 16, 64, 4096),
-    ]:
+    ]
+    rows = []
+    for name, n, b, s in problems[: 1 if arguments.quick else None]:
         x, upstream = problem(name, n, b)
         best = interleaved(
             {
@@ -95,6 +105,7 @@ def main() -> None:
             "forward + backward; memory: the peak of a fresh process above its start.",
             "goal: at most 0.5 of the time and of the memory of eager PyTorch.",
         ],
+        keep=not arguments.quick,
     )
 
 

@@ -49,7 +49,7 @@ def peak_mebibytes() -> float:
 def in_fresh_process(script: str, *arguments: str) -> float:
     """The number that `script` prints last when it runs in a process of its own."""
     command = [sys.executable, script, *arguments]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return float(output.split()[-1])
 
 
@@ -69,24 +69,51 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(name: str, rows: list[dict[str, Any]], goals: list[str]) -> None:
-    """Writes results/<name>.json and .md, and prints the latter."""
-    RESULTS.mkdir(exist_ok=True)
+def write(
+    name: str,
+    rows: list[dict[str, Any]],
+    notes: list[str],
+    body: str | None = None,
+    keep: bool = True,
+) -> None:
+    """Prints the rows as markdown and, to `keep` them, writes results/<name>.json and .md.
+
+    `body`: the tables as markdown; without it, one table with all rows.
+    """
     command = "python " + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     about = {"date": date.today().isoformat(), "command": f"{command} (in benchmarks/)"}
     about |= machine()
-    (RESULTS / f"{name}.json").write_text(
-        json.dumps({"about": about, "rows": rows, "goals": goals}, indent=1) + "\n"
+    text = "\n".join(
+        [
+            f"# {name}",
+            "",
+            *(f"- {key}: {value}" for key, value in about.items()),
+            "",
+            table(rows) if body is None else body,
+            "",
+            *(f"- {note}" for note in notes),
+            "",
+        ]
     )
+    print(text)
+    if not keep:
+        return
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(text)
+    lines = ",\n".join("  " + json.dumps(row) for row in rows)
+    (RESULTS / f"{name}.json").write_text(
+        f'{{\n "about": {json.dumps(about)},\n "notes": {json.dumps(notes)},\n'
+        f' "rows": [\n{lines}\n ]\n}}\n'
+    )
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as a markdown table; a column for every key."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = [f"# {name}", "", *(f"- {key}: {value}" for key, value in about.items()), ""]
-    lines += ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines = ["| " + " | ".join(map(str, columns)) + " |", "|" + " --- |" * len(columns)]
     for row in rows:
         lines.append("| " + " | ".join(_format(row.get(column)) for column in columns) + " |")
-    lines += ["", *(f"- {goal}" for goal in goals)]
-    text = "\n".join(lines) + "\n"
-    (RESULTS / f"{name}.md").write_text(text)
-    print(text)
+    return "\n".join(lines)
 
 
 def _format(value: object) -> str:

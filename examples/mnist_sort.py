@@ -3,10 +3,12 @@
 A network sees n images, each four handwritten digits side by side, and gives each image one score.
 Nobody tells it what the numbers are: the only supervision is how the n images are to be sorted.
 Sorting has no gradient; sorting under noise has one. The loss is put on the smoothed permutation
-matrix (--smooth algorithm), or is itself smoothed, sorting included (--smooth objective).
+matrix (--smooth algorithm), or is itself smoothed, sorting included (--smooth objective). For
+comparison, --method puts other published relaxations of sorting in the place of the smoothing.
 
     python examples/mnist_sort.py                                  # about a minute on two CPU cores
     python examples/mnist_sort.py --distribution cauchy --scale 1/3 --num-samples 4096
+    python examples/mnist_sort.py --method diffsort-cauchy --temperature 1/3
     python examples/mnist_sort.py --resume runs/mnist_sort         # after Ctrl-C, a crash, kill -9
     python examples/mnist_sort.py --data mnist --data-root data --download --device cuda --amp \\
         --cuda-graphs --distribution cauchy --num-samples 32768    # the published benchmark
@@ -41,11 +43,14 @@ import torch.nn.functional as F
 from common import cli, environment, plotting
 from common.cuda_graph import CudaGraph
 from common.errors import UserError, run_program, user_errors
+from common.optional_package import optional_package
+from common.permutation_loss import permutation_loss
 from common.run_directory import RunDirectory
 from common.seeding import random_integers, step_seed
 from common.training import Training
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from rivals import RIVALS
 from torch import Tensor, nn
 
 import torchsmooth as ts
@@ -94,12 +99,12 @@ def load_digits() -> dict[str, Digits]:
     So few are soon known by heart. Each of the training split is therefore also there moved by one
     pixel, to either side, up and down.
     """
-    try:
-        from sklearn import datasets, model_selection
-    except ImportError as error:
-        raise UserError(
-            "--data digits needs scikit-learn; run: pip install torchsmooth[examples]"
-        ) from error
+    datasets, model_selection = (
+        optional_package(
+            f"sklearn.{module}", name="scikit-learn", needed_by="--data digits", extra="examples"
+        )
+        for module in ("datasets", "model_selection")
+    )
     pixels, labels = datasets.load_digits(return_X_y=True)
     images = torch.tensor(pixels / 16, dtype=torch.float32).view(-1, 8, 8)
     digits = Digits(images, torch.tensor(labels, dtype=torch.int64))
@@ -120,15 +125,11 @@ def load_digits() -> dict[str, Digits]:
 
 def load_mnist(root: Path, *, download: bool) -> dict[str, Digits]:
     """MNIST, 28x28 pixels; the validation split is the last 5000 of the training set."""
+    datasets = optional_package(
+        "torchvision.datasets", name="torchvision", needed_by="--data mnist", extra="mnist"
+    )
     try:
-        from torchvision.datasets import MNIST
-    except ImportError as error:
-        raise UserError(
-            "--data mnist needs torchvision; run: pip install torchsmooth[mnist], "
-            "or use --data digits"
-        ) from error
-    try:
-        train, test = (MNIST(root, train=t, download=download) for t in (True, False))
+        train, test = (datasets.MNIST(root, train=t, download=download) for t in (True, False))
     except (RuntimeError, OSError) as error:
         raise UserError(
             f"--data-root: expected the files of MNIST in {root / 'MNIST' / 'raw'} "
@@ -221,25 +222,6 @@ def order(
     return torch.argsort(values, dim=-1, stable=True)
 
 
-def permutation_loss(
-    probabilities: Tensor,  # [b, n, n]
-    truth: Tensor,  # [b, n, n]
-    num_samples: int,
-) -> Tensor:
-    """Binary cross entropy between a permutation matrix estimated from s samples and the true one.
-
-    An entry that no sample (or every sample) hit is exactly 0 (or 1), and its logarithm infinite
-    if the truth says otherwise. Clamping would make it finite, but with zero gradient just where
-    the network is most wrong. Half a sample is therefore added on either side, the usual estimate
-    of a probability from counts: 0 of s is read as (0 + 1/2) / (s + 1). No entry is 0 or 1 then,
-    and the slope is at most 2 s, about that of an entry which one sample did hit.
-    """
-    softened = (probabilities * num_samples + 0.5) / (num_samples + 1)
-    # By hand, because `F.binary_cross_entropy` raises if scores have become NaN: on a GPU, in a way
-    # that nothing recovers from. As it is, the loss is NaN, which is reported.
-    return -torch.where(truth > 0, softened, 1 - softened).log().mean()
-
-
 def misplaced(
     scores: Tensor,  # [m, n]
     truth: Tensor,  # [m, n, n]
@@ -275,7 +257,25 @@ def smoothed_loss(args: argparse.Namespace) -> Loss:
     return {"algorithm": of_algorithm, "objective": of_objective}[args.smooth]
 
 
-METHODS = {"gss": smoothed_loss}
+def rival_loss(args: argparse.Namespace) -> Loss:
+    """The loss of another method, which differs in nothing but the way from the scores to the loss.
+
+    Where there is a relaxed permutation matrix, it is the same loss of this matrix.
+    """
+    sampling = {"num_samples": args.num_samples} if args.method == "perturbed" else {}
+    rival = RIVALS[args.method](temperature=args.temperature, **sampling)
+
+    def of_rival(scores: Tensor, truth: Tensor, seed: Tensor) -> Tensor:
+        return rival.loss(scores, truth)
+
+    return of_rival
+
+
+METHODS = {"gss": smoothed_loss, **dict.fromkeys(RIVALS, rival_loss)}
+
+SMOOTHING = ("smooth", "distribution", "scale", "sampler", "antithetic", "covariate", "num_samples")
+# The options that a method has no use for: all of the smoothing, if it is not named here.
+UNREAD = {"gss": ("temperature",), "perturbed": SMOOTHING[:-1]}
 
 
 @torch.inference_mode()
@@ -395,12 +395,25 @@ def build_parser() -> argparse.ArgumentParser:
         help="images per set, which are sorted against each other (default: %(default)s)",
     )
     training = parser.add_argument_group("training")
+    temperatures = ", ".join(
+        f"{rival().temperature:.3g} for {name}" for name, rival in RIVALS.items()
+    )
     training.add_argument(
         "--method",
         choices=METHODS,
         default="gss",
-        help="where the gradient of sorting comes from; gss: generalized stochastic smoothing "
-        "(default: %(default)s)",
+        help="where the gradient of sorting comes from: generalized stochastic smoothing (gss), or "
+        "another published method, for comparison; diffsort-* (differentiable sorting networks) "
+        "need the package diffsort, softrank (fast soft ranks) torchsort; both come with "
+        "torchsmooth[benchmarks] (default: %(default)s)",
+    )
+    training.add_argument(
+        "--temperature",
+        type=cli.fraction,
+        metavar="TAU",
+        help="of the methods other than gss: how soft the sorting is (NeuralSort's and SoftSort's "
+        "tau, 1/steepness of a sorting network, the strength of the regularisation of softrank and "
+        f"ot-sort, the noise's standard deviation of perturbed; default: {temperatures})",
     )
     training.add_argument(
         "--smooth",
@@ -457,7 +470,13 @@ def training_step(
 
 def main(argv: Sequence[str] | None = None) -> None:
     started = time.perf_counter()
-    args, state = cli.parse(build_parser(), argv, may_change=("data_root", "download"))
+    parser = build_parser()
+    args, state = cli.parse(parser, argv, may_change=("data_root", "download"))
+    cli.require_default(
+        parser, args, UNREAD.get(args.method, SMOOTHING), f"--method {args.method} does not use it"
+    )
+    if args.temperature is None and args.method in RIVALS:
+        args.temperature = RIVALS[args.method]().temperature
     for name, value in DEFAULTS[args.data].items():
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -500,9 +519,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     def test() -> dict[str, float]:
         return evaluate(network, digits["test"], "test", sets=TEST_SETS, n=n)
 
-    last = test()
-    network.load_state_dict(training.best["model"])
-    best = test()
+    last = best = test()
+    if training.best["step"] != training.step:
+        network.load_state_dict(training.best["model"])
+        best = test()
     draw_learning_curve(training, best, curve, n=n)
     draw_sorted(network, digits["test"], picture, n=n)
     directory.write_result(

@@ -67,6 +67,31 @@ def test_compiled_equals_eager(
         torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("n", [4, 40])
+@pytest.mark.parametrize(
+    "function",
+    [
+        ts.functional.sort,
+        ts.functional.rank,
+        ts.functional.argmax,
+        lambda x, *args, **options: ts.functional.topk(x, 2, *args, **options),
+        ts.functional.median,
+        lambda x, *args, **options: ts.functional.quantile(x, 0.3, *args, **options),
+        lambda x, *args, **options: ts.functional.quantile(x, x.new_ones(2), *args, **options),
+    ],
+    ids=["sort", "rank", "argmax", "topk", "median", "quantile", "quantiles"],
+)
+def test_compiled_family_equals_eager(
+    function: Callable[..., Tensor], n: int, device: torch.device
+) -> None:
+    def f(x: Tensor, scale: Tensor, seed: Tensor) -> Tensor:
+        return function(x, ts.Logistic(scale), num_samples=16, seed=seed)
+
+    compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
+    actual, expected = (results(g, 3, n, 0, device) for g in (compiled, f))
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("function", [argsort, smoothed])
 def test_other_seeds_and_scales_do_not_recompile(
     function: Callable[..., Tensor], device: torch.device

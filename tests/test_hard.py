@@ -83,3 +83,50 @@ def test_argsort_empty(shape: tuple[int, ...], device: torch.device) -> None:
 def test_argsort_has_no_gradient() -> None:
     x = torch.randn(4, requires_grad=True)
     assert not ts.hard.argsort(x).requires_grad
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 6, 7, 200])
+def test_family_is_numpys_scipys_and_torchs(n: int, device: torch.device) -> None:
+    """With ties: numbers of a few values."""
+    for x in (torch.randn(4, 3, n), torch.randint(0, 3, (4, 3, n)).double()):
+        keys = x.numpy()
+        x = x.to(device)
+        for descending, sign in ((False, 1), (True, -1)):
+            ranks = scipy.stats.rankdata(sign * keys, method="ordinal", axis=-1)
+            np.testing.assert_array_equal(ts.hard.rank(x, descending=descending).cpu(), ranks)
+            values = sign * np.sort(sign * keys, axis=-1)
+            np.testing.assert_array_equal(ts.hard.sort(x, descending=descending).cpu(), values)
+        np.testing.assert_array_equal(ts.hard.argmax(x).cpu(), np.eye(n)[np.argmax(keys, axis=-1)])
+        k = (n + 1) // 2
+        for largest, sign in ((True, -1), (False, 1)):
+            order = np.argsort(sign * keys, axis=-1, kind="stable")[..., :k]
+            top = ts.hard.topk(x, k, largest=largest)
+            np.testing.assert_array_equal(top.cpu(), np.eye(n)[order])
+            values = torch.topk(x, k, largest=largest).values
+            torch.testing.assert_close((top @ x.unsqueeze(-1)).squeeze(-1), values)
+        torch.testing.assert_close(ts.hard.median(x), x.median(-1).values, rtol=0, atol=0)
+        for q in (0.0, 0.2, 0.5, 1.0):
+            np.testing.assert_allclose(
+                ts.hard.quantile(x, q).cpu(), np.quantile(keys, q, axis=-1), rtol=1e-6, atol=1e-7
+            )
+
+
+def test_family_has_no_gradient() -> None:
+    x = torch.randn(3, requires_grad=True)
+    for value in (
+        ts.hard.sort(x),
+        ts.hard.rank(x),
+        ts.hard.argmax(x),
+        ts.hard.topk(x, 2),
+        ts.hard.median(x),
+        ts.hard.quantile(x, 0.3),
+        ts.hard.quantile(x, torch.tensor([0.3, 0.4])),
+    ):
+        assert not value.requires_grad
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_fractions_are_not_rounded_to_the_type_of_x(dtype: torch.dtype) -> None:
+    """0.9 of 70001 elements is the 63001st. bfloat16 has no 0.9, and float16 no 70000."""
+    x = (torch.arange(70001) >= 62990).to(dtype)
+    assert ts.hard.quantile(x, torch.tensor([0.9])) == 1

@@ -438,13 +438,31 @@ class TestSort:
     @pytest.mark.parametrize("descending", [False, True])
     @pytest.mark.parametrize("baseline", ["none", "fx", "mean"])
     @pytest.mark.parametrize("pair_weight", [0.0, 1 / 14])
+    @pytest.mark.parametrize(
+        "output, first, last",
+        [("matrix", 0, 4), ("matrix", 1, 3), ("values", 0, 3), ("ranks", 0, 4)],
+    )
     def test_jacobians_are_sums_over_samples(
-        self, descending: bool, baseline: str, pair_weight: float
+        self,
+        output: str,
+        first: int,
+        last: int,
+        descending: bool,
+        baseline: str,
+        pair_weight: float,
     ) -> None:
         batch, n, s, factor = 2, 4, 16, 0.3
         x, scale = random(batch, n), random(batch, n).exp()
         noise = noise_options(n, "gumbel", antithetic=pair_weight > 0, num_samples=s)
-        sorting = {"descending": descending, "output": "matrix", "first": 0, "last": n}
+        sorting = {"descending": descending, "output": output, "first": first, "last": last}
+
+        def hard(y: Tensor) -> Tensor:
+            if output == "ranks":
+                return ts.hard.rank(y, descending=descending)
+            if output == "values":
+                return ts.hard.sort(y, descending=descending)[..., first:last]
+            return ts.hard.argsort(y, descending=descending)[..., first:last, :]
+
         share, in_x, in_scale = _reference.sort(
             x,
             scale,
@@ -460,23 +478,24 @@ class TestSort:
         law = noise.pop("law")
         words = _reference.words(**noise, n=n, **rows)
         _, score, scale_weight = _reference.draw_weights(law, words, torch.float64, pair_weight)
-        samples = ts.hard.argsort(y, descending=descending)
+        samples = hard(y)
         torch.testing.assert_close(share, samples.mean(1))
         base = {
             "none": torch.zeros_like(share),
-            "fx": ts.hard.argsort(x, descending=descending),
+            "fx": hard(x),
             "mean": share,
         }[baseline]
+        outcome = samples.shape[2:]
+        centred = (samples - base[:, None]).flatten(2)
         for jacobian, weight in ((in_x, score), (in_scale, scale_weight)):
-            expected = torch.einsum(
-                "bski,bsj->bkij", samples - base[:, None], weight.reshape(batch, s, n)
-            )
-            torch.testing.assert_close(jacobian, factor / scale[:, None, None] * expected)
+            expected = torch.einsum("bsm,bsj->bmj", centred, weight.reshape(batch, s, n))
+            expected = factor / scale[:, None] * expected
+            torch.testing.assert_close(jacobian, expected.reshape(batch, *outcome, n))
 
-        grad = random(batch, n, n)
+        grad = random(batch, *outcome)
         grad_x, grad_scale = _reference.sort_backward(
             grad,
-            (grad * base).sum((1, 2)),
+            (grad * base).flatten(1).sum(1),
             x,
             scale,
             law=law,
@@ -486,8 +505,9 @@ class TestSort:
             pair_weight=pair_weight,
             scale_gradient=True,
         )
-        torch.testing.assert_close(grad_x, torch.einsum("bki,bkij->bj", grad, in_x))
-        torch.testing.assert_close(grad_scale, torch.einsum("bki,bkij->bj", grad, in_scale))
+        for gradient, jacobian in ((grad_x, in_x), (grad_scale, in_scale)):
+            expected = torch.einsum("bm,bmj->bj", grad.flatten(1), jacobian.flatten(1, -2))
+            torch.testing.assert_close(gradient, expected)
 
     def test_probabilities(self) -> None:
         share, in_x, _ = _reference.sort(

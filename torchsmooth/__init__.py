@@ -2,7 +2,8 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import functional as functional, hard as hard
+from . import functional as functional, hard as hard, nn as nn, soft as soft
+from .diagnose import Diagnosis as Diagnosis, diagnose as diagnose
 from .distributions import (
     AbstractDistribution as AbstractDistribution,
     Cauchy as Cauchy,
@@ -14,6 +15,13 @@ from .distributions import (
     Triangular as Triangular,
     WignerSemicircle as WignerSemicircle,
 )
+from .estimate import Estimate as Estimate, estimate as estimate
+from .generalized import (
+    ClarkeSubdifferential as ClarkeSubdifferential,
+    DirectionalDerivative as DirectionalDerivative,
+    clarke as clarke,
+    directional_derivative as directional_derivative,
+)
 from .samplers import (
     AbstractSampler as AbstractSampler,
     Cartesian as Cartesian,
@@ -22,6 +30,7 @@ from .samplers import (
     Sobol as Sobol,
 )
 from .smoothing import Smoothed as Smoothed, smooth as smooth
+from .straight_through import straight_through as straight_through
 
 
 try:

@@ -5,10 +5,11 @@ kernel the plain PyTorch twin of the op runs instead.
 """
 
 import functools
+import inspect
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from .hard import sort_outcome
 
 
 # The CPU accumulates the Jacobian while it sorts up to so many elements, see _in_one_pass.
-ONE_PASS_MATRIX = 64
+ONE_PASS_MATRIX = 128
 ONE_PASS_VECTOR = 32
 
 # Every op of csrc/ops.cpp.
@@ -161,6 +162,13 @@ def _refuse_vmap(*_: object) -> NoReturn:
 class NoVmap(torch.autograd.Function):
     """An autograd function that says what to do instead of vmap."""
 
+    def __init_subclass__(cls) -> None:
+        # `apply` binds its arguments to the signature in every call; working that out takes longer
+        # than the rest of it.
+        super().__init_subclass__()
+        forward: Any = cls.forward
+        forward.__signature__ = inspect.signature(forward)
+
     @staticmethod
     def vmap(info: object, in_dims: object, *args: object) -> NoReturn:
         _refuse_vmap()
@@ -172,6 +180,14 @@ for _name in NAMES:
     )
     torch.library.register_autograd(f"torchsmooth::{_name}", _refuse_gradient(_name))
     torch.library.register_vmap(f"torchsmooth::{_name}", _refuse_vmap)
+
+
+def _below_autograd(op: Any, *args: Any) -> Any:
+    """Calls an op from an autograd function, without the Python kernel that refuses gradients."""
+    if torch.compiler.is_compiling():
+        return op(*args)
+    with torch._C._AutoDispatchBelowAutograd():
+        return op(*args)
 
 
 class _FirstDerivatives(torch.autograd.Function):
@@ -255,7 +271,7 @@ class _Sort(NoVmap):
         options: SortOptions,
         jacobian: str,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return _ops.sort(x, scale, seed, directions, *options, jacobian)
+        return _below_autograd(_ops.sort.default, x, scale, seed, directions, *options, jacobian)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -286,7 +302,8 @@ class _Sort(NoVmap):
                 _, _, _, _, *sorting = noise_and_sorting
                 base = mean if baseline == "mean" else sort_outcome(x, *sorting)
                 center = (grad * base).flatten(1).sum(1)
-            grad_x, grad_scale = _ops.sort_backward(
+            grad_x, grad_scale = _below_autograd(
+                _ops.sort_backward.default,
                 grad,
                 center,
                 x,
@@ -313,7 +330,7 @@ def _in_one_pass(n: int, options: SortOptions) -> bool:
         return n <= ONE_PASS_VECTOR
     positions = options.last - options.first
     vectors = -(-(n + 1) // 8)  # of a register's width, in a row of the table
-    return n <= ONE_PASS_MATRIX and positions * vectors <= 1.5 * n
+    return n <= ONE_PASS_MATRIX and positions * vectors <= 3 * n
 
 
 def sort(

@@ -13,7 +13,8 @@ import abc
 import copy
 import math
 import numbers
-from typing import ClassVar, final
+from collections.abc import Callable
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -102,6 +103,34 @@ def _check_scale_matrix(matrix: object) -> Tensor:
     return matrix
 
 
+# Gauss-Legendre quadrature on [0, 1] with 4 points: nodes and weights.
+_LEGENDRE = (
+    (0.06943184420297371, 0.17392742256872693),
+    (0.33000947820757187, 0.32607257743127307),
+    (0.66999052179242813, 0.32607257743127307),
+    (0.93056815579702629, 0.17392742256872693),
+)
+
+
+def _narrow(dtype: torch.dtype) -> float:
+    """Intervals of so many scales are integrated by quadrature.
+
+    Differences of what is known at their ends would cancel, and the quadrature is as good as exact.
+    """
+    return torch.finfo(dtype).eps ** 0.25
+
+
+def _angle(distance: Tensor, scale: float | Tensor) -> Tensor:
+    """atan(scale / distance) for distances >= 0."""
+    # The angle does not change if both are divided by the larger one, but then no square overflows
+    # or underflows, and the derivative in the scale is right where scale / distance is 0.
+    infinite = distance.isinf()
+    finite = torch.where(infinite, 0.0, distance)
+    scale = distance.new_tensor(1.0) * scale
+    size = torch.maximum(finite, scale).detach()
+    return torch.where(infinite, 0.0, torch.atan2(scale / size, finite / size))
+
+
 def _divide(x: Tensor, scale: float | Tensor) -> Tensor:
     if not isinstance(scale, Tensor):
         return x / scale
@@ -131,6 +160,12 @@ def _fold(z: Tensor) -> tuple[Tensor, Tensor]:
     return negative, torch.where(negative, -z, z)
 
 
+def _split_at_zero(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(x >= 0, |x|), with the derivative of |x| from that side."""
+    above = ~(x < 0)
+    return above, torch.where(above, x, -x)
+
+
 def _unfold(lower: Tensor, tail: Tensor) -> Tensor:
     """The probability whose distance from the nearer of 0 and 1 is `tail`."""
     return torch.where(lower, tail, 1 - tail)
@@ -148,10 +183,20 @@ class AbstractDistribution(abc.ABC):
     `_score` (elementwise and differentiable, for float32 and float64) and `draw`. Laws that are
     simple functions of the distance of u from the nearer end of (0, 1) derive from
     `AbstractTailLaw`, which needs one function for both `_icdf` and `draw`.
+
+    What `torchsmooth.soft` needs has defaults here, by the cdf or an error; a law that knows better
+    overrides, for distances >= 0 from location 0 and with the scale: `_tail`, `_log_tail`,
+    `_excess`, `_expected_steps` (or `_waves`, and how many terms its sums take).
     """
 
     name: ClassVar[str | None]
     """What the compiled kernels call the law; None if they do not know it."""
+
+    _mean: ClassVar[float | None] = None  # of scale 1; None if there is none, or none is known
+    _reach: ClassVar[float] = 1e3  # so many scales away, both tails are 0 in every type
+    _crossover: ClassVar[float]  # up to this scale steps are summed, beyond it waves
+    _steps: ClassVar[int]  # terms of the sum of steps, on each side
+    _waves_needed: ClassVar[int]  # terms of the Fourier series
 
     scale: float | Tensor | None
     scale_matrix: Tensor | None
@@ -250,6 +295,166 @@ class AbstractDistribution(abc.ABC):
             dtype
         )
 
+    def probability_above(self, x: Tensor) -> Tensor:
+        """P(noise > x), elementwise: the survival function.
+
+        Both tails are accurate, and so are the derivatives, as far as they are representable.
+
+        **Arguments:** `x`: as for `cdf`.
+
+        **Returns:** a tensor of the broadcast shape. Raises a `ValueError` with a `scale_matrix`.
+        """
+        x, scale, dtype = self._prepare(x, "probability_above")
+        return _differentiable(self, "above", x, scale).to(dtype)
+
+    def probability_below(self, x: Tensor) -> Tensor:
+        """P(noise < x), elementwise: the cdf, with derivatives as in `probability_above`.
+
+        **Arguments:** `x`: as for `cdf`.
+
+        **Returns:** a tensor of the broadcast shape. Raises a `ValueError` with a `scale_matrix`.
+        """
+        x, scale, dtype = self._prepare(x, "probability_below")
+        return _differentiable(self, "below", x, scale).to(dtype)
+
+    def log_probability_above(self, x: Tensor) -> Tensor:
+        """log P(noise > x), elementwise, as far out as the logarithm is representable.
+
+        **Arguments:** `x`: as for `cdf`.
+
+        **Returns:** a tensor of the broadcast shape; -inf, with derivative 0, beyond the support.
+        Raises a `ValueError` with a `scale_matrix`.
+        """
+        x, scale, dtype = self._prepare(x, "log_probability_above")
+        above, distance = _split_at_zero(x)
+        return self._log_probability(distance, scale, above, near=above).to(dtype)
+
+    def log_probability_below(self, x: Tensor) -> Tensor:
+        """log P(noise < x), elementwise, as far out as the logarithm is representable.
+
+        **Arguments:** `x`: as for `cdf`.
+
+        **Returns:** a tensor of the broadcast shape; -inf, with derivative 0, beyond the support.
+        Raises a `ValueError` with a `scale_matrix`.
+        """
+        x, scale, dtype = self._prepare(x, "log_probability_below")
+        above, distance = _split_at_zero(x)
+        return self._log_probability(distance, scale, above, near=~above).to(dtype)
+
+    def mean(self) -> float | Tensor:
+        """The expectation of the noise, of the shape of the scale.
+
+        Raises a `ValueError` if there is none (Cauchy), or with a `scale_matrix`.
+        """
+        scale = self._elementwise_scale("mean")
+        if self._mean is None:
+            raise ValueError(
+                f"distribution must have a mean, because without one the expectation of an "
+                f"unbounded function does not exist, got {self!r}; use Logistic or Gaussian"
+            )
+        return self._mean * scale
+
+    def relu_gap(self, x: Tensor) -> Tensor:
+        """E max(x + noise, 0) - max(x, 0), elementwise.
+
+        What smoothing adds to the positive part. Its derivative in x is P(noise > -x) for x <= 0
+        and -P(noise < -x) for x > 0: small where the gap is small, so that neither loses digits.
+
+        **Arguments:** `x`: as for `cdf`.
+
+        **Returns:** a tensor of the broadcast shape. Raises a `ValueError` if the noise has no
+        mean (Cauchy), if no closed form is known (`FromTorch`), or with a `scale_matrix`.
+        """
+        self.mean()
+        x, scale, dtype = self._prepare(x, "relu_gap")
+        return self._gap(x, scale).to(dtype)
+
+    def expected_clamp(self, x: Tensor, lo: float | Tensor, hi: float | Tensor) -> Tensor:
+        """E clamp(x + noise, lo, hi), elementwise. It exists for every law.
+
+        **Arguments:** `x`: as for `cdf`. `lo`, `hi`: numbers or tensors that broadcast, lo <= hi;
+        finite if the noise has no mean.
+
+        **Returns:** a tensor of the broadcast shape. Raises a `ValueError` if no closed form is
+        known (`FromTorch`), or with a `scale_matrix`.
+        """
+        x, scale, dtype = self._prepare(x, "expected_clamp")
+        lo, hi = (x.new_tensor(1.0) * bound for bound in (lo, hi))
+        # Differences of infinities would be NaN; products with the upstream gradient need room.
+        largest = 1e-6 * torch.finfo(x.dtype).max
+        x = x.clamp(-largest, largest)
+        # In wide intervals the gaps at both ends count. In narrow ones they cancel: there the
+        # probabilities of lying above are averaged over the interval.
+        narrow = hi - lo <= _narrow(x.dtype) * scale
+        ends = torch.where(x > hi, hi, torch.where(x > lo, x, lo))
+        wide = ends + self._gap(x - lo, scale) - self._gap(x - hi, scale)
+        start, width = torch.where(narrow, lo, 0.0), torch.where(narrow, hi - lo, 0.0)
+        slope = torch.zeros_like(wide)
+        for node, weight in _LEGENDRE:
+            above = _differentiable(self, "above", start + node * width - x, scale)
+            slope = slope + weight * above
+        return torch.where(narrow, start + width * slope, wide).to(dtype)
+
+    def probability_between(self, lo: Tensor, hi: Tensor) -> Tensor:
+        """P(lo < noise < hi), elementwise, without cancellation in the tails or in short intervals.
+
+        **Arguments:** `lo`, `hi`: tensors that broadcast against each other and against the scale,
+        lo <= hi.
+
+        **Returns:** a tensor of the broadcast shape. Raises a `ValueError` with a `scale_matrix`.
+        """
+        lo, scale, dtype = self._prepare(lo, "probability_between")
+        hi, _, _ = self._prepare(hi, "probability_between")
+        return self._between(lo, hi, scale).to(dtype)
+
+    def expected_steps(self, below: Tensor, above: Tensor) -> Tensor:
+        """How many steps of a staircase the noise climbs, on average.
+
+        The staircase rises by 1 at unit distances; the next step down is `below` away, the next one
+        up `above`. Small scales sum the probabilities of reaching each step; large ones the Fourier
+        series of the sawtooth, whose coefficients are values of the characteristic function (or,
+        where those fall slowly, a closed form); both agree to rounding where they meet.
+
+        **Arguments:** `below`, `above`: tensors that broadcast against the scale, >= 0, of sum 1.
+
+        **Returns:** a tensor of the broadcast shape. Raises a `ValueError` if the noise has no
+        mean, if no closed form is known (`FromTorch`), or with a `scale_matrix`.
+        """
+        self.mean()
+        below, scale, dtype = self._prepare(below, "expected_steps")
+        above, _, _ = self._prepare(above, "expected_steps")
+        return self._expected_steps(below, above, below.new_tensor(1.0) * scale).to(dtype)
+
+    def nodes(
+        self, num_nodes: int, *, dtype: torch.dtype, device: torch.device | str | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Nodes and weights of a quadrature: E f(noise) = sum of weights * f(nodes), for scale 1.
+
+        The tanh-sinh rule in the uniform number (Takahasi and Mori, "Double exponential formulas
+        for numerical integration", 1974): it reaches into both tails, and is exact to rounding for
+        analytic integrands.
+
+        **Arguments:** `num_nodes`: at least 2. `dtype`, `device`: of the result.
+
+        **Returns:** two tensors [num_nodes]. Raises a `ValueError` if `num_nodes` is below 2.
+        """
+        if num_nodes < 2:
+            raise ValueError(f"num_nodes must be at least 2, got {num_nodes}; pass for example 128")
+        t = torch.linspace(-3.3, 3.3, num_nodes, dtype=torch.float64, device=device)
+        tail = torch.special.expit(-math.pi * t.sinh().abs())
+        weights = t.cosh() * tail * (1 - tail)
+        noise = self._from_quantile(tail, t > 0)
+        return noise.to(dtype), (weights / weights.sum()).to(dtype)
+
+    def with_scale(self, scale: float | Tensor) -> "AbstractDistribution":
+        """The same law with another scale.
+
+        **Arguments:** `scale`: as for the class; it takes the place of scale or scale_matrix.
+        """
+        law = copy.copy(self)
+        law.scale, law.scale_matrix = _check_scale(scale), None
+        return law
+
     @abc.abstractmethod
     def draw(
         self,
@@ -269,6 +474,159 @@ class AbstractDistribution(abc.ABC):
 
     @abc.abstractmethod
     def _score(self, z: Tensor) -> Tensor: ...
+
+    def _from_quantile(self, tail: Tensor, upper: Tensor) -> Tensor:
+        """The noise with the probability `tail` beyond it, above where `upper`, below elsewhere."""
+        tail = tail.clamp(min=torch.finfo(tail.dtype).eps)  # so that 1 - tail is not 1
+        return self._icdf(torch.where(upper, 1 - tail, tail))
+
+    def _tail(
+        self,
+        distance: Tensor,  # >= 0
+        scale: float | Tensor,
+        upper: Tensor,  # which of the two tails
+    ) -> Tensor:
+        """P(noise > distance) where `upper`, P(noise < -distance) elsewhere."""
+        z = self._ratio(distance, scale)
+        return torch.where(upper, 1 - self._cdf(z), self._cdf(-z))
+
+    def _log_tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        """The logarithm of `_tail`."""
+        tail = self._tail(distance, scale, upper)
+        reached = tail > 0
+        return torch.where(reached, torch.where(reached, tail, 1.0).log(), -math.inf)
+
+    def _excess(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        """E max(noise - distance, 0) where `upper`, E max(-noise - distance, 0) elsewhere."""
+        raise self._no_closed_form()
+
+    def _no_closed_form(self) -> ValueError:
+        return ValueError(
+            f"distribution must be a law whose expectations are known in closed form, got {self!r};"
+            " use one of torchsmooth's own laws, or smooth the function by ts.smooth"
+        )
+
+    def _gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        """`relu_gap`, up to a constant if it has no value, but its differences do."""
+        return _differentiable(self, "gap", x, scale)
+
+    # Values, of which no derivative is taken, and slopes in x and in the scale.
+
+    def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        above, distance = _split_at_zero(x)
+        tail = self._tail(distance, scale, above)
+        return torch.where(above, tail, 1 - tail)
+
+    def _value_of_below(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        above, distance = _split_at_zero(x)
+        tail = self._tail(distance, scale, above)
+        return torch.where(above, 1 - tail, tail)
+
+    def _value_of_gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        positive = x > 0
+        gap = self._excess(torch.where(positive, x, -x), scale, ~positive)
+        return gap + positive.to(x.dtype) * (self._mean * scale) if self._mean else gap
+
+    def _slopes_of_above(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+        in_x, in_scale = self._slopes_of_below(x, scale)
+        return -in_x, -in_scale
+
+    def _slopes_of_below(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+        above, distance = _split_at_zero(x)
+        z = self._ratio(distance, scale)
+        z = torch.where(above, z, -z)
+        density = self._density(z) / scale
+        return density, -z * density
+
+    def _slopes_of_gap(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+        # P(noise > -x) - 1 if x > 0, and E noise where x + noise > 0.
+        positive = x > 0
+        z = self._ratio(torch.where(positive, x, -x), scale)
+        tail = self._tail(z, 1.0, ~positive)
+        in_scale = self._excess(z, 1.0, ~positive) + z * tail
+        if self._mean:
+            in_scale = in_scale + positive.to(x.dtype) * self._mean
+        return torch.where(positive, -tail, tail), in_scale
+
+    def _between(self, lo: Tensor, hi: Tensor, scale: float | Tensor) -> Tensor:
+        lo_above, lo_distance = _split_at_zero(lo)
+        hi_above, hi_distance = _split_at_zero(hi)
+        lo_tail = self._tail(lo_distance, scale, lo_above)
+        hi_tail = self._tail(hi_distance, scale, hi_above)
+        straddling = ~lo_above & hi_above
+        wide = torch.where(
+            straddling,
+            1 - lo_tail - hi_tail,
+            torch.where(lo_above, lo_tail - hi_tail, hi_tail - lo_tail),
+        )
+        narrow = hi - lo <= _narrow(lo.dtype) * scale
+        start, width = torch.where(narrow, lo, 0.0), torch.where(narrow, hi - lo, 0.0)
+        density = torch.zeros_like(wide)
+        for node, weight in _LEGENDRE:
+            above, distance = _split_at_zero(start + node * width)
+            z = self._ratio(distance, scale)
+            density = density + weight * self._density(torch.where(above, z, -z))
+        return torch.where(narrow, width / scale * density, wide)
+
+    def _density(self, z: Tensor) -> Tensor:
+        return self._log_prob(z).exp()
+
+    def _expected_steps(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
+        small = scale <= self._crossover
+        return torch.where(
+            small,
+            self._sum_of_steps(below, above, torch.where(small, scale, self._crossover)),
+            self._sum_of_waves(below, above, torch.where(small, self._crossover, scale)),
+        )
+
+    def _sum_of_steps(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
+        """The probability of reaching each of the nearest steps."""
+        steps = torch.arange(self._steps, dtype=below.dtype, device=below.device)
+        climbed = above.unsqueeze(-1) + steps
+        fallen = below.unsqueeze(-1) + steps
+        scale = scale.unsqueeze(-1)
+        upper = torch.ones_like(climbed, dtype=torch.bool)
+        up = self._tail(climbed, scale, upper)
+        return (up - self._tail(fallen, scale, ~upper)).sum(-1)
+
+    def _sum_of_waves(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
+        """The same by the Fourier series of the sawtooth that floor(x) differs from x by."""
+        count = torch.arange(1, self._waves_needed + 1, dtype=below.dtype, device=below.device)
+        phase = (2 * math.pi * below).unsqueeze(-1) * count
+        # Beyond 600 every coefficient is 0; their derivatives could overflow.
+        cosine, sine = self._waves((2 * math.pi * scale.unsqueeze(-1) * count).clamp(max=600))
+        waves = phase.sin() * cosine
+        if sine is not None:
+            waves = waves + phase.cos() * sine
+        waves = (waves / (math.pi * count)).sum(-1)
+        return (below - 0.5) + waves + (self._mean * scale if self._mean else 0.0)
+
+    def _waves(self, t: Tensor) -> tuple[Tensor, Tensor | None]:
+        """E cos(t noise) and E sin(t noise) at scale 1, for t > 0; None if it is 0."""
+        raise NotImplementedError
+
+    def _log_probability(
+        self, distance: Tensor, scale: float | Tensor, above: Tensor, near: Tensor
+    ) -> Tensor:
+        """log P(beyond x) where `near`, log(1 - P(beyond x)) elsewhere, beyond: away from 0."""
+        # Of the first the derivative may be infinite where it is not taken.
+        log_tail = self._log_tail(torch.where(near, distance, 0.0), scale, above)
+        return torch.where(near, log_tail, torch.log1p(-self._tail(distance, scale, above)))
+
+    def _ratio(self, distance: Tensor, scale: float | Tensor) -> Tensor:
+        """distance / scale, held at the reach: there all derivatives are 0.
+
+        The quotient's own derivative in the scale, distance / scale^2, can overflow, and 0 times
+        infinity is NaN.
+        """
+        beyond = distance > self._reach * scale
+        return torch.where(beyond, self._reach, torch.where(beyond, 0.0, distance) / scale)
+
+    def _prepare(self, x: Tensor, method: str) -> tuple[Tensor, float | Tensor, torch.dtype]:
+        """x and the scale in the type to compute in, and the type of the result."""
+        scale = self._elementwise_scale(method)
+        dtype, compute = _types(x, scale)
+        return x.to(compute), scale.to(compute) if isinstance(scale, Tensor) else scale, dtype
 
     def _elementwise_scale(self, method: str) -> float | Tensor:
         if self.scale is None:
@@ -311,6 +669,65 @@ def _types(x: object, scale: float | Tensor, name: str = "x") -> tuple[torch.dty
     return dtype, torch.float32 if dtype in _HALF else dtype
 
 
+class _Differentiable(torch.autograd.Function):
+    """A function of x and the scale with the slopes that the law knows.
+
+    Derivatives through the formula of the value would be products in which one factor can underflow
+    (a small scale, or the rest of a probability near 1) before a large one comes. The slopes are
+    differentiable themselves.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, scale: float | Tensor, law: AbstractDistribution, name: str) -> Tensor:
+        value: Tensor = getattr(law, f"_value_of_{name}")(x, scale)
+        return value
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, scale, ctx.law, ctx.name = inputs
+        ctx.number = None if isinstance(scale, Tensor) else scale
+        ctx.save_for_backward(x, scale if ctx.number is None else None)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        in_x, in_scale = _slopes(ctx)
+        return grad * in_x, grad * in_scale if ctx.needs_input_grad[1] else None, None, None
+
+
+class _DifferentiableForward(_Differentiable):
+    """The same with forward mode, which torch.compile refuses to trace."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _Differentiable.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0], inputs[1] if ctx.number is None else None)
+
+    @staticmethod
+    def jvp(ctx: Any, x: Tensor | None, scale: Tensor | None, *_: None) -> Tensor:
+        in_x, in_scale = _slopes(ctx)
+        tangents = [t * slope for t, slope in ((x, in_x), (scale, in_scale)) if t is not None]
+        return tangents[0] + tangents[1] if len(tangents) == 2 else tangents[0]
+
+
+def _slopes(ctx: Any) -> tuple[Tensor, Tensor]:
+    x, scale = ctx.saved_tensors
+    slopes = getattr(ctx.law, f"_slopes_of_{ctx.name}")
+    result: tuple[Tensor, Tensor] = slopes(x, scale if ctx.number is None else ctx.number)
+    return result
+
+
+def _differentiable(
+    law: AbstractDistribution, name: str, x: Tensor, scale: float | Tensor
+) -> Tensor:
+    if isinstance(scale, Tensor):
+        x, scale = torch.broadcast_tensors(x, scale.to(x.device) if scale.ndim == 0 else scale)
+    function = _Differentiable if torch.compiler.is_compiling() else _DifferentiableForward
+    value: Tensor = function.apply(x, scale, law, name)
+    return value
+
+
 class AbstractTailLaw(AbstractDistribution):
     """A law whose quantiles are told from the distance of u to the nearer end of (0, 1).
 
@@ -335,6 +752,9 @@ class AbstractTailLaw(AbstractDistribution):
         distance = torch.where(upper, _WORDS - 1 - words, words)
         noise, score = self._from_tail((distance.to(compute) + 0.5) * (1 / _WORDS), upper)
         return noise.to(dtype), score.to(dtype)
+
+    def _from_quantile(self, tail: Tensor, upper: Tensor) -> Tensor:
+        return self._from_tail(tail, upper)[0]
 
     def _icdf(self, u: Tensor) -> Tensor:
         # The ends are answered apart: the derivatives there are infinite, and their products NaN.
@@ -367,6 +787,8 @@ class Gaussian(AbstractTailLaw):
 
     name = "gaussian"
     _support = (-math.inf, math.inf)
+    _mean = 0.0
+    _crossover, _steps, _waves_needed = 0.4, 4, 3
 
     def _from_tail(self, tail: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         noise = _with_sign(upper, -torch.special.ndtri(tail))
@@ -381,6 +803,68 @@ class Gaussian(AbstractTailLaw):
 
     def _score(self, z: Tensor) -> Tensor:
         return z
+
+    def _tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        return 0.5 * torch.erfc(self._ratio(distance, scale) * math.sqrt(0.5))
+
+    def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        return 0.5 * torch.erfc(x / scale * math.sqrt(0.5))
+
+    def _value_of_below(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        return 0.5 * torch.erfc(x / scale * -math.sqrt(0.5))
+
+    def _log_tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        z = distance / scale
+        far, near_z, far_z = self._split(z)
+        log_mills = _weighted(far_z, lambda node: 1 / (1 + (node / far_z).square())).log()
+        return torch.where(
+            far,
+            self._log_prob(far_z) - far_z.log() + log_mills,
+            (0.5 * torch.erfc(near_z * math.sqrt(0.5))).log(),
+        )
+
+    def _excess(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        # density(z) - z tail(z), where the two terms do not cancel.
+        far, near_z, far_z = self._split(self._ratio(distance, scale))
+        near = self._log_prob(near_z).exp() - near_z * 0.5 * torch.erfc(near_z * math.sqrt(0.5))
+        rest = _weighted(far_z, lambda node: node**2 / (far_z.square() + node**2))
+        return scale * torch.where(far, self._log_prob(far_z).exp() * rest, near)
+
+    def _waves(self, t: Tensor) -> tuple[Tensor, Tensor | None]:
+        return torch.exp(-0.5 * t.square()), None
+
+    @staticmethod
+    def _split(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Whether z is far out, z where it is not, and z where it is (0 and the limit else)."""
+        # Where the quadrature of Mills' ratio is exact to rounding.
+        limit = 6.0 if z.dtype == torch.float64 else 3.0
+        far = z > limit
+        return far, torch.where(far, 0.0, z), torch.where(far, z, limit)
+
+
+# The positive nodes of Gauss-Hermite quadrature with 18 points for the standard normal law, and
+# their weights with those of their mirror images. Mills' ratio tail(z) / density(z) is the
+# expectation of z / (z^2 + noise^2), so that its series has positive terms only. From z = 3 on
+# it is exact to 1e-8, from z = 6 on to 1e-15, and so are its derivatives.
+_HERMITE = (
+    (0.3652457555076976, 0.54556646930857575),
+    (1.0983955180915012, 0.32137060778702527),
+    (1.8397799215086455, 0.10979326496044526),
+    (2.5958336889112403, 0.021033035503882684),
+    (3.374736535778091, 0.002130969592583304),
+    (4.1880202316294037, 0.00010359792288232412),
+    (5.0540726854427398, 2.0431047952739625e-6),
+    (6.0077459113595975, 1.1810976957673192e-8),
+    (7.1394648491464789, 8.8331775387174105e-12),
+)
+
+
+def _weighted(like: Tensor, f: Callable[[float], Tensor]) -> Tensor:
+    """The expectation of an even function of standard normal noise."""
+    result = torch.zeros_like(like)
+    for node, weight in _HERMITE:
+        result = result + weight * f(node)
+    return result
 
 
 @final
@@ -399,6 +883,8 @@ class Logistic(AbstractTailLaw):
 
     name = "logistic"
     _support = (-math.inf, math.inf)
+    _mean = 0.0
+    _crossover, _steps, _waves_needed = 0.35, 13, 5
 
     def _from_tail(self, tail: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         # log((1 - t) / t) without cancellation at t = 1/2, where it is 0.
@@ -415,6 +901,28 @@ class Logistic(AbstractTailLaw):
 
     def _score(self, z: Tensor) -> Tensor:
         return torch.tanh(0.5 * z)
+
+    def _tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        return torch.sigmoid(-self._ratio(distance, scale))
+
+    def _density(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(z) * torch.sigmoid(-z)
+
+    def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        return torch.sigmoid(-x / scale)
+
+    def _value_of_below(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        return torch.sigmoid(x / scale)
+
+    def _log_tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        e = torch.exp(-self._ratio(distance, scale))
+        return -distance / scale - torch.log1p(e)
+
+    def _excess(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        return scale * torch.log1p(torch.exp(-self._ratio(distance, scale)))
+
+    def _waves(self, t: Tensor) -> tuple[Tensor, Tensor | None]:
+        return _modulus(t).square(), None
 
 
 @final
@@ -433,6 +941,8 @@ class Gumbel(AbstractTailLaw):
 
     name = "gumbel"
     _support = (-math.inf, math.inf)
+    _mean = 0.57721566490153286  # Euler's constant
+    _crossover, _steps, _waves_needed = 0.35, 13, 10
 
     def _from_tail(self, tail: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         log_u = torch.where(upper, torch.log1p(-tail), tail.log())
@@ -450,6 +960,72 @@ class Gumbel(AbstractTailLaw):
 
     def _score(self, z: Tensor) -> Tensor:
         return -torch.expm1(-z)
+
+    def _tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        w, v = self._exponentials(distance, scale, upper)
+        return torch.where(upper, -torch.expm1(-w), torch.exp(-v))
+
+    def _log_tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        z = distance / scale
+        upper_z, lower_z = torch.where(upper, z, 0.0), torch.where(upper, 0.0, z)
+        # log(1 - exp(-w)) for w = exp(-z), by two terms of its series where they are all.
+        far = upper_z > 40
+        w = torch.exp(-upper_z)
+        near = (-torch.expm1(-torch.where(far, 1.0, w))).log()
+        return torch.where(upper, torch.where(far, -upper_z - 0.5 * w, near), -lower_z.exp())
+
+    def _excess(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        # Ein(w), the integral of (1 - exp(-w)) / w, above; E1(v) = Ein(v) - log(v) - Euler below.
+        w, v = self._exponentials(distance, scale, upper)
+        far = v > 4
+        near = torch.where(upper, w, torch.where(far, 1.0, v))
+        ein = near * _horner(near / -4, *_EIN)
+        small = torch.where(upper, ein, ein - torch.where(upper, 1.0, near).log() - self._mean)
+        large_v = torch.where(far, v, 4.0)
+        fraction = large_v + 2 * _E1_DEPTH + 1  # of Stieltjes, from its end
+        for k in range(_E1_DEPTH, 0, -1):
+            fraction = large_v + (2 * k - 1) - k * k / fraction
+        return scale * torch.where(far, torch.exp(-large_v) / fraction, small)
+
+    def _density(self, z: Tensor) -> Tensor:
+        # Below -7 it is 0 in every type, but its derivative would be 0 times infinity.
+        return super()._density(z.clamp(min=-7))
+
+    def _exponentials(
+        self, distance: Tensor, scale: float | Tensor, upper: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """exp(-z) for the upper tail, exp(z) for the lower one (1 else), z = distance / scale."""
+        z = self._ratio(distance, scale)
+        # From 7 on exp(-exp(z)) is 0 in every type; without a bound exp(z) could be infinite.
+        lower_z = torch.where(upper, 0.0, z).clamp(max=7)
+        return torch.exp(-torch.where(upper, z, 0.0)), torch.exp(lower_z)
+
+    def _waves(self, t: Tensor) -> tuple[Tensor, Tensor | None]:
+        # The characteristic function is Gamma(1 - it). The modulus is known; the argument is
+        # Stirling's at 9 + it, and 8 steps of the recurrence. Valid for t > 0.
+        real, imaginary = 9.0, t
+        radius, angle = torch.hypot(t, torch.full_like(t, real)), torch.atan2(t, t.new_tensor(real))
+        argument = (real - 0.5) * angle + imaginary * (radius.log() - 1)
+        for k, coefficient in enumerate(_STIRLING):
+            power = 2 * k + 1
+            argument = argument - coefficient * radius.pow(-power) * torch.sin(power * angle)
+        for k in range(1, 9):
+            argument = argument - torch.atan(t / k)
+        modulus = _modulus(t)
+        return modulus * argument.cos(), -modulus * argument.sin()
+
+
+# Ein(w) / w in powers of -w / 4, for w up to 4; the depth of the continued fraction of E1 beyond;
+# the coefficients of Stirling's series, B_2k / (2k (2k - 1)).
+_EIN = tuple(4 ** (k - 1) / (k * math.factorial(k)) for k in range(1, 31))
+_E1_DEPTH = 20
+_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
+
+
+def _modulus(t: Tensor) -> Tensor:
+    """|Gamma(1 + it)|, the root of pi t / sinh(pi t), for t > 0 and without overflow."""
+    root = (2 * math.pi * t / -torch.expm1(-2 * math.pi * t)).sqrt()
+    return root * torch.exp(-0.5 * math.pi * t)
 
 
 @final
@@ -492,6 +1068,54 @@ class Cauchy(AbstractTailLaw):
         y = torch.where(large, large_z.reciprocal(), small_z)  # the score is the same at z and 1/z
         return 2 * y / (1 + y.square())
 
+    def _tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        return _angle(distance, scale) / math.pi
+
+    def _log_tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        # Far out, the logarithm of the quotient scale / distance is representable when it is not.
+        scale = distance.new_tensor(1.0) * scale
+        far = distance > 1e4 * scale
+        near_angle = _angle(torch.where(far, 0.0, distance), scale)
+        far_distance = torch.where(far, distance, 1e4 * scale)
+        slope = -(scale / far_distance).square() / 3  # of log(atan(w) / w), w^4 is below rounding
+        log_angle = torch.where(far, scale.log() - far_distance.log() + slope, near_angle.log())
+        return log_angle - math.log(math.pi)
+
+    def _slopes_of_below(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+        # scale / (x^2 + scale^2) and -x / (x^2 + scale^2): neither square may overflow.
+        infinite = x.isinf()
+        x = torch.where(infinite, 0.0, x)
+        scale = x.new_tensor(1.0) * scale
+        size = torch.maximum(x.abs(), scale).detach()
+        x, scale = x / size, scale / size
+        slope = torch.where(infinite, 0.0, 1 / (math.pi * (x.square() + scale.square()))) / size
+        return scale * slope, -x * slope
+
+    def _gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        # Minus the integral of the tail from 0 to |x|.
+        scale = x.new_tensor(1.0) * scale
+        positive = x > 0
+        distance = torch.where(positive, x, -x)
+        far = distance > scale
+        near_z = torch.where(far, 0.0, distance) / scale
+        far_distance = torch.where(far, distance, scale)
+        half_log_square = torch.where(  # of 1 + z^2
+            far,
+            far_distance.log() - scale.log() + 0.5 * torch.log1p((scale / far_distance).square()),
+            0.5 * torch.log1p(near_z.square()),
+        )
+        return -(distance * _angle(distance, scale) + scale * half_log_square) / math.pi
+
+    def _between(self, lo: Tensor, hi: Tensor, scale: float | Tensor) -> Tensor:
+        # The difference of two arctangents is one arctangent.
+        infinite = lo.isinf() | hi.isinf()
+        start, stop = torch.where(infinite, 0.0, lo), torch.where(infinite, 0.0, hi)
+        height = lo.new_tensor(1.0) * scale
+        size = torch.maximum(torch.maximum(start.abs(), stop.abs()), height).detach()
+        start, stop, height = start / size, stop / size, height / size
+        angle = torch.atan2(height * (stop - start), height.square() + start * stop)
+        return torch.where(infinite, super()._between(lo, hi, scale), angle / math.pi)
+
     @staticmethod
     def _split(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Whether z^2 could overflow, z where it could not, and z where it could (0 and 1 else)."""
@@ -514,6 +1138,7 @@ class Laplace(AbstractTailLaw):
 
     name = "laplace"
     _support = (-math.inf, math.inf)
+    _mean = 0.0
 
     def _from_tail(self, tail: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         magnitude = -torch.log(2 * tail)
@@ -528,6 +1153,34 @@ class Laplace(AbstractTailLaw):
 
     def _score(self, z: Tensor) -> Tensor:
         return torch.where(z.isnan(), z, z.sign())  # sign(NaN) is 0
+
+    def _tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        return 0.5 * torch.exp(-self._ratio(distance, scale))
+
+    def _log_tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        return -distance / scale - math.log(2)
+
+    def _excess(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        return scale * self._tail(distance, scale, upper)
+
+    def _expected_steps(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
+        # The tails of all steps are a geometric series. Its sum is sinh(c q) / (2 sinh q) for
+        # c = below - above and q = 1 / (2 scale); for small q in powers of q^2, because both the
+        # exponentials and the derivatives of the sinh cancel.
+        small = scale <= 1
+        small_scale = torch.where(small, scale, 1.0)
+        up, down, one = (
+            torch.exp(-self._ratio(distance, small_scale))
+            for distance in (above, below, torch.ones_like(below))
+        )
+        c = below - above
+        square = (0.5 / torch.where(small, 1.0, scale)).square()
+        waves = 0.5 * c * _horner(c.square() * square, *_SINH) / _horner(square, *_SINH)
+        return torch.where(small, 0.5 * (up - down) / (1 - one), waves)
+
+
+# The Taylor coefficients of sinh(q) / q in powers of q^2, for q up to 1/2.
+_SINH = tuple(1 / math.factorial(2 * k + 1) for k in range(8))
 
 
 @final
@@ -546,6 +1199,8 @@ class Triangular(AbstractTailLaw):
 
     name = "triangular"
     _support = (-1.0, 1.0)
+    _mean = 0.0
+    _crossover, _steps = 1.0, 1
 
     def _from_tail(self, tail: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         edge = torch.sqrt(2 * tail)  # 1 - |noise|
@@ -564,6 +1219,32 @@ class Triangular(AbstractTailLaw):
         outside = z.abs() >= 1
         inner = torch.where(outside, 0.0, z)
         return inner.sign() / (1 - inner.abs())
+
+    def _tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        return 0.5 * self._edge(distance, scale).square()
+
+    def _log_tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        edge = self._edge(distance, scale)
+        inside = ~(edge <= 0)
+        log_edge = torch.where(inside, edge, 1.0).log()
+        return torch.where(inside, 2 * log_edge - math.log(2), -math.inf)
+
+    def _excess(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        return scale * self._edge(distance, scale).pow(3) / 6
+
+    def _edge(self, distance: Tensor, scale: float | Tensor) -> Tensor:
+        """How far inside the support, 0 outside."""
+        return (1 - self._ratio(distance, scale)).clamp(min=0)
+
+    def _sum_of_waves(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
+        # The density is the second derivative of a broken line: the expectation of the sawtooth is
+        # the second difference of its second integral, a cubic of period 1.
+        def cubic(t: Tensor) -> Tensor:
+            t = t - t.floor()
+            return t * (t - 0.5) * (t - 1) / 6
+
+        difference = cubic(below + scale) - 2 * cubic(below) + cubic(below - scale)
+        return (below - 0.5) - difference / scale / scale
 
 
 @final
@@ -584,6 +1265,8 @@ class WignerSemicircle(AbstractTailLaw):
 
     name = "wigner_semicircle"
     _support = (-1.0, 1.0)
+    _mean = 0.0
+    _crossover, _steps = 9.0, 10
 
     def _from_tail(self, tail: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         # |noise| = cos(t / 2) where t - sin t = 2 pi tail: Kepler's equation of eccentricity 1, by
@@ -628,6 +1311,57 @@ class WignerSemicircle(AbstractTailLaw):
     def _score(self, z: Tensor) -> Tensor:
         inner = torch.where(z.abs() >= 1, 0.0, z)
         return inner / ((1 - inner) * (1 + inner))
+
+    def _tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        return self._cdf(-self._ratio(distance, scale))
+
+    def _excess(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
+        # (2/3 sin^3 a - cos a (a - sin a cos a)) / pi for z = cos a: in powers of a, because the
+        # terms cancel down to a^5.
+        z = self._ratio(distance, scale)
+        outside = z >= 1
+        angle = torch.acos(torch.where(outside, 0.0, z))
+        excess = angle.pow(5) * _horner(angle.square(), *_SEMICIRCLE_EXCESS)
+        return scale * torch.where(outside, 0.0, excess)
+
+    def _sum_of_waves(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
+        # The Fourier coefficients fall slowly, because of the edges of the support: what is left of
+        # the sum of steps minus its integral comes from the edges alone.
+        return (below - 0.5) + self._edge_sum(above, scale) - self._edge_sum(below, scale)
+
+    def _edge_sum(self, distance: Tensor, scale: Tensor) -> Tensor:
+        """The sum over the steps near an edge of the support, minus the integral.
+
+        The steps stand `distance` + 0, 1, 2, ... away. The outermost 8 are summed, the others by
+        the formula of Euler and Maclaurin.
+        """
+        steps = scale - distance
+        first = steps - steps.floor()  # from the edge to the outermost step
+        cut = first + 8
+        inset = torch.cat([first.unsqueeze(-1) + k for k in range(8)] + [cut.unsqueeze(-1)], -1)
+        upper = torch.ones_like(inset, dtype=torch.bool)
+        wide = scale.unsqueeze(-1)
+        tails = self._tail(wide - inset, wide, upper)
+        inner = cut / scale
+        z2 = (1 - inner).square()
+        room = cut * (2 - inner)  # scale (1 - z^2)
+        slopes = room.sqrt() / 12
+        slopes = slopes + room.pow(-1.5) / 720
+        slopes = slopes - 3 * room.pow(-3.5) * (1 + 4 * z2) / 30240
+        slopes = slopes + 45 * room.pow(-5.5) * _horner(z2, 1.0, 12.0, 8.0) / 1209600
+        return (
+            tails[..., :-1].sum(-1)
+            + 0.5 * tails[..., -1]
+            - self._excess(scale - cut, scale, upper[..., 0])
+            - 2 / math.pi * slopes * scale.pow(-1.5)
+        )
+
+
+# The Taylor coefficients of (3/4 sin a + 1/12 sin 3a - a cos a) / (pi a^5) in powers of a^2.
+_SEMICIRCLE_EXCESS = tuple(
+    (-1) ** k * ((3 + 9**k) / 4 - (2 * k + 1)) / (math.factorial(2 * k + 1) * math.pi)
+    for k in range(2, 18)
+)
 
 
 # The Taylor coefficients of (t - sin t) / t^3 and (1 - cos t) / t^2 in powers of t^2.
@@ -679,6 +1413,7 @@ class FromTorch(AbstractDistribution):
     """
 
     name = None
+    _reach = 1e60  # the law may have a scale of its own
 
     distribution: Distribution
 
@@ -694,6 +1429,9 @@ class FromTorch(AbstractDistribution):
 
     def __repr__(self) -> str:
         return f"FromTorch({self.distribution}, {self._repr_scale()})"
+
+    def mean(self) -> float | Tensor:
+        return self.distribution.mean * self._elementwise_scale("mean")
 
     def draw(
         self,
@@ -732,6 +1470,14 @@ class FromTorch(AbstractDistribution):
         inside, inner = self._inside(z)
         slope = torch.func.grad(lambda y: self.distribution.log_prob(y).sum())(inner)
         return torch.where(inside, -slope, torch.where(z.isnan(), z, 0.0))
+
+    def _expected_steps(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
+        raise self._no_closed_form()
+
+    def _prepare(self, x: Tensor, method: str) -> tuple[Tensor, float | Tensor, torch.dtype]:
+        x, scale, dtype = super()._prepare(x, method)
+        x = x.expand(torch.broadcast_shapes(x.shape, self.distribution.batch_shape))
+        return x.double(), scale.double() if isinstance(scale, Tensor) else scale, dtype
 
     def _inside(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Where z lies in the support, and z with the median in all other places."""

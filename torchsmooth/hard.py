@@ -13,6 +13,7 @@ from ._arguments import (
     check_floating,
     check_nonempty,
     check_quantile,
+    compute_dtype,
 )
 
 
@@ -186,10 +187,11 @@ def interpolate(
         low = int(place)
         result = torch.lerp(values[..., low], values[..., min(low + 1, last)], place - low)
         return result if keepdim is None else result.unsqueeze(keepdim)
-    places = q.to(values) * (n - 1) - first
+    places = q.to(values.device, compute_dtype(values.dtype)) * (n - 1) - first
     below = places.floor().clamp(max=last)
     above = (below + 1).clamp(max=last)
-    results = torch.lerp(values[..., below.long()], values[..., above.long()], places - below)
+    weight = (places - below).to(values.dtype)
+    results = torch.lerp(values[..., below.long()], values[..., above.long()], weight)
     if q.ndim == 0:
         return results if keepdim is None else results.unsqueeze(keepdim)
     results = results.movedim(-1, 0)

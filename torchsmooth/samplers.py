@@ -289,10 +289,10 @@ def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 3
     table = _sobol_tables.get((capacity, device))
     if table is None:
         # A plain tensor that serves all later calls, even if the first one is made for inference,
-        # within a transform, or for tracing.
+        # within a transform, or for tracing. There is no gradient to switch off, and export would
+        # record it.
         with (
             torch.inference_mode(False),
-            torch.no_grad(),
             torch._C._DisableFuncTorch(),
             _disable_current_modes(),
         ):

@@ -354,7 +354,8 @@ class _Sums:
         if self.kept:
             return torch.cat(self.values), center
         if not self.accumulated:
-            return center, center  # no pass will ask
+            # No pass will ask; Dynamo takes no tensor twice.
+            return center, center.new_empty(0)
         shift = (self.pivot - center).unsqueeze(-1)
         scores, moments = (
             factor * (sums[:, :-1] + shift * sums[:, -1:]) for sums in (self.scores, self.moments)
@@ -439,6 +440,8 @@ class _Evaluation:
     def _chunk_rows(self, n: int, total: int) -> int:
         if self.smoothed.chunk_size is not None:
             return self.smoothed.chunk_size
+        if isinstance(total, torch.SymInt):  # exported for any number of examples: one chunk
+            return total
         if not self.calls:
             return min(_PROBE_ROWS, max(total, 1))
         row = self.outputs.dtype.itemsize * (n + sum(self.outputs.sizes))

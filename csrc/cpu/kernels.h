@@ -34,12 +34,12 @@ struct Kernels {
                  double* sums, T* scratch);
 
   // Adds the number of samples in which element i has position first + k to counts[k * n + i]. The
-  // entry behind them counts what is at other positions. scratch: 4 n kLanes.
+  // entry behind them may count what is at other positions. scratch: sort_scratch(n, cells, 1).
   void (*sort_matrix)(const Noise<T>&, Range, Sorting, const T* x, uint32_t* counts, T* scratch);
 
   // Adds to table[(k * n + i) * width + .] the row (scores, 1, scale weights if scale) of every
-  // sample in which element i has position first + k; one more row takes what is at other positions.
-  // width: jacobian_width(n, scale). scratch: 4 n kLanes + kLanes width + 2 (positions n + 1) width.
+  // sample in which element i has position first + k; one more row may take what is at other
+  // positions. width: jacobian_width(n, scale). scratch: sort_scratch(n, cells, width).
   void (*sort_matrix_jacobian)(const Noise<T>&, Range, Sorting, bool scale, const T* x,
                                double* table, T* scratch);
 
@@ -64,6 +64,12 @@ struct Kernels {
 // Rows of a table as wide as a vector register, so that adding one is a few instructions.
 inline int64_t jacobian_width(int64_t n, bool scale) {
   return ((scale ? 2 * n + 1 : n + 1) + 7) / 8 * 8;
+}
+
+// What sorting into a matrix needs: the block, a row of `width` for each lane, and sums for all cells
+// and one more.
+inline int64_t sort_scratch(int64_t n, int64_t cells, int64_t width) {
+  return (4 * n + width) * kLanes + (cells + 1) * width * kQuads;
 }
 
 // The tables of the widest instruction set that this machine has, or of the one that the

@@ -123,7 +123,7 @@ void forward(const Batch<T>& batch, T* outcome) {
   const double s = batch.noise.num_samples;
   if (batch.sorting.output == SortOutput::matrix) {
     batch.template reduce<uint32_t>(
-        m + 1, batch.sample_cost(), 4 * n * kLanes,
+        m + 1, batch.sample_cost(), sort_scratch(n, m, 1),
         [&](Range range, uint32_t* counts, T* scratch) {
           kernels<T>().sort_matrix(batch.noise, range, batch.sorting, batch.row(range.element),
                                    counts, scratch);
@@ -190,7 +190,7 @@ void matrix_with_jacobian(const Batch<T>& batch, Baseline baseline, double facto
   const int64_t width = jacobian_width(n, scale), size = (m + 1) * width;
   batch.template reduce<double>(
       size, batch.sample_cost() + positions * width / 4,
-      4 * n * kLanes + kLanes * width + 2 * size,
+      sort_scratch(n, m, width),
       [&](Range range, double* table, T* scratch) {
         kernels<T>().sort_matrix_jacobian(batch.noise, range, batch.sorting, scale,
                                           batch.row(range.element), table, scratch);

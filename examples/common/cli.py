@@ -218,6 +218,15 @@ def parse(
     return args, state
 
 
+def require_default(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, names: Iterable[str], why: str
+) -> None:
+    """Refuse settings that the others make meaningless, rather than ignore them."""
+    given = [_option(name) for name in names if getattr(args, name) != parser.get_default(name)]
+    if given:
+        raise UserError(f"{', '.join(given)}: {why}; leave it out")
+
+
 def _require_same(saved: dict[str, Any], given: dict[str, Any], may_change: frozenset[str]) -> None:
     different = [
         f"{_option(name)} was {saved.get(name)}, is {value}"

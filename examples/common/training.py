@@ -123,7 +123,7 @@ class Training:
         if not math.isfinite(row["loss"]):
             raise UserError(
                 f"the loss is {row['loss']} at step {self.step}; "
-                "start anew with a smaller --lr or a larger --scale"
+                "start anew with a smaller --lr, or with more smoothing"
             )
         self.history.append(row)
         self._loss_sum.zero_()

@@ -13,13 +13,16 @@ import pytest
 import torch
 from common import checkpoint
 from common.errors import INTERRUPTED, USER_ERROR, run_program
+from common.permutation_loss import permutation_loss
 from matplotlib import image
+from rivals import RIVALS
 
 import torchsmooth as ts
 
 
 TINY = ["--no-progress", "--threads", "1", "--batch-size", "3", "--num-images", "3"]
-TINY += ["--num-samples", "16", "--eval-every", "2", "--checkpoint-every", "1"]
+TINY += ["--eval-every", "2", "--checkpoint-every", "1"]
+FEW_SAMPLES = ["--num-samples", "16"]
 
 
 FEW = {"VALIDATION_SETS": 20, "TEST_SETS": 20, "SETS_PER_CHUNK": 10}
@@ -44,13 +47,13 @@ def splits():
 
 
 def arguments(*more):
-    return mnist_sort.build_parser().parse_args([*TINY, *more])
+    return mnist_sort.build_parser().parse_args([*TINY, *FEW_SAMPLES, *more])
 
 
 def start(program, *options):
     """A process of its own, to be killed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, *program, *TINY, *map(str, options)]
+    command = [sys.executable, *program, *TINY, *FEW_SAMPLES, *map(str, options)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -162,13 +165,13 @@ def test_of_equal_numbers_the_first_comes_first():
 
 def test_the_loss_of_a_perfect_matrix_is_next_to_nothing():
     truth = ts.hard.argsort(torch.tensor([[2.0, 0.0, 1.0]]))
-    assert 0 < mnist_sort.permutation_loss(truth, truth, 1024) < 1e-3
+    assert 0 < permutation_loss(truth, truth, 1024) < 1e-3
 
 
 def test_the_loss_has_a_finite_gradient_where_no_sample_or_every_sample_hit():
     truth = torch.eye(2)
     wrong = (1 - truth).requires_grad_()
-    mnist_sort.permutation_loss(wrong, truth, 64).backward()
+    permutation_loss(wrong, truth, 64).backward()
     assert wrong.grad.isfinite().all()
     assert (wrong.grad.sign() == 1 - 2 * truth).all()  # less of what is wrong, more of what is not
 
@@ -212,8 +215,8 @@ def test_accuracies_of_a_network_that_reads(splits):
 # --- The program ----------------------------------------------------------------------------------
 
 
-def run(*options):
-    mnist_sort.main([*TINY, *map(str, options)])
+def run(*options, sampling=FEW_SAMPLES):
+    mnist_sort.main([*TINY, *sampling, *map(str, options)])
 
 
 def test_a_run_leaves_its_results(tmp_path, capsys):
@@ -249,6 +252,30 @@ def test_a_continued_run_is_the_straight_run(tmp_path, first):
         for directory in (straight, parts)
     ]
     assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize("method", RIVALS)
+def test_a_rival_trains_in_the_same_loop(tmp_path, monkeypatch, method):
+    package = {"diffsort": "diffsort", "softrank": "torchsort"}.get(method.split("-")[0])
+    if package:
+        pytest.importorskip(package)
+    for drawing in ("draw_learning_curve", "draw_sorted"):
+        monkeypatch.setattr(mnist_sort, drawing, lambda *args, **options: None)
+    run("--output", tmp_path, "--method", method, "--steps", 2, sampling=())
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["settings"]["temperature"] == RIVALS[method]().temperature
+    assert result["history"][0]["loss"] > 0
+
+
+def test_a_continued_run_draws_the_noise_of_the_straight_run(tmp_path):
+    """The one method that draws from torch's generator, whose state the checkpoint keeps."""
+    straight, parts = tmp_path / "straight", tmp_path / "parts"
+    run("--output", straight, "--method", "perturbed", "--steps", 3)
+    run("--output", parts, "--method", "perturbed", "--steps", 2)
+    run("--resume", parts, "--steps", 3, sampling=())
+    states = [checkpoint.load(directory / "checkpoint.pt") for directory in (straight, parts)]
+    assert states[0]["step"] == 3
+    assert_same(*states)
 
 
 @pytest.mark.parametrize("amp", ["--amp", "--no-amp"])
@@ -293,10 +320,10 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path):
     assert checkpoint.load(tmp_path / "checkpoint.pt")["step"] < 100_000
 
 
-def fails(capsys, *options):
+def fails(capsys, *options, sampling=FEW_SAMPLES):
     """The message of a run that must end with exit code 2 and one line."""
     with pytest.raises(SystemExit) as exit:
-        run_program("mnist_sort.py", lambda: run(*options))
+        run_program("mnist_sort.py", lambda: run(*options, sampling=sampling))
     assert exit.value.code == USER_ERROR
     message = capsys.readouterr().err
     assert message.startswith("mnist_sort.py: error: ") and message.count("\n") == 1
@@ -320,6 +347,11 @@ def fails(capsys, *options):
         ("--resume nowhere", "--resume"),
         ("--output pyproject.toml", "--output"),
         ("--nonsense", "--nonsense"),
+        ("--temperature 0 --method neuralsort", "--temperature"),
+        ("--temperature 1", "--temperature"),
+        ("--method neuralsort", "--num-samples"),
+        ("--method perturbed --scale 1/3 --covariate fx", "--scale, --covariate"),
+        ("--method bogosort", "--method"),
     ],
 )
 def test_wrong_arguments(capsys, monkeypatch, pytestconfig, options, expected):
@@ -332,6 +364,22 @@ def test_mnist_that_is_not_there(capsys, tmp_path):
     message = fails(capsys, *options)
     # Without torchvision, that is what is missing first.
     assert "--data-root" in message or "pip install" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "module", "package", "extra"),
+    [
+        ("--data digits", "sklearn.datasets", "scikit-learn", "examples"),
+        ("--data mnist", "torchvision.datasets", "torchvision", "mnist"),
+        ("--method diffsort-cauchy", "diffsort", "diffsort", "benchmarks"),
+        ("--method softrank", "torchsort", "torchsort", "benchmarks"),
+    ],
+)
+def test_a_missing_package(capsys, monkeypatch, tmp_path, options, module, package, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    message = fails(capsys, "--output", tmp_path, *options.split(), sampling=())
+    assert f"{options} needs {package}" in message
+    assert f"pip install torchsmooth[{extra}]" in message
 
 
 def test_a_run_is_not_continued_with_other_settings(capsys, tmp_path):

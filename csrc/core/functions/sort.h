@@ -99,10 +99,10 @@ TS_HD void for_each_stage(int64_t n, F&& stage) {
 }
 
 // Whether (key a, index i), which stands lower, must be exchanged with (key b, index j). The index
-// decides between equal keys, because a network is not stable.
+// decides between equal keys, because a network is not stable. Also for vectors of them.
 template <class T, class Index>
-TS_HD bool out_of_order(T a, Index i, T b, Index j, bool descending) {
-  return overtakes(b, a, descending) || (a == b && j < i);
+TS_HD auto out_of_order(T a, Index i, T b, Index j, bool descending) {
+  return (descending ? b > a : b < a) | ((a == b) & (j < i));
 }
 
 }  // namespace torchsmooth

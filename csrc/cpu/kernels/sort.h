@@ -2,20 +2,9 @@
 
 #include "../../core/functions/sort.h"
 #include "block.h"
+#include "vector.h"
 
 namespace torchsmooth::TORCHSMOOTH_ISA {
-
-// Integers as wide as the keys, so that a lane holds both.
-template <class T>
-struct IndexOf;
-template <>
-struct IndexOf<float> {
-  using type = int32_t;
-};
-template <>
-struct IndexOf<double> {
-  using type = int64_t;
-};
 
 // Up to here, comparing all pairs takes fewer instructions than the sorting network.
 constexpr int64_t kCountingLimit = 24;
@@ -30,49 +19,95 @@ TS_HD void for_each_comparator(int64_t n, F&& exchange) {
   });
 }
 
-// Sorts the lanes of y; index becomes the element of each position.
-template <class T, class Index>
-TS_HD void sort_with_index(int64_t n, bool descending, T* y, Index* index) {
+// Sorts the lanes of y; index becomes the element of each position. A function, not inlined: GCC
+// does not keep the vectors of a comparator in registers where much else is alive.
+template <bool kDescending, class T>
+__attribute__((noinline)) static void sort_with_index(int64_t n, T* y, IndexOf<T>* index) {
   for (int64_t j = 0; j < n; ++j) {
-    for (int t = 0; t < kLanes; ++t) index[j * kLanes + t] = static_cast<Index>(j);
+    for (int t = 0; t < kLanes; ++t) index[j * kLanes + t] = static_cast<IndexOf<T>>(j);
   }
   for_each_comparator(n, [&](int64_t i, int64_t j) __attribute__((always_inline)) {
-    T* const ya = y + i * kLanes;
-    T* const yb = y + j * kLanes;
-    Index* const ia = index + i * kLanes;
-    Index* const ib = index + j * kLanes;
-    TS_LANES
-    for (int t = 0; t < kLanes; ++t) {
-      const T a = ya[t], b = yb[t];
-      const Index p = ia[t], q = ib[t];
-      const bool exchange = out_of_order(a, p, b, q, descending);
-      ya[t] = exchange ? b : a;
-      yb[t] = exchange ? a : b;
-      ia[t] = exchange ? q : p;
-      ib[t] = exchange ? p : q;
+    for (int t = 0; t < kLanes; t += kQuads) {
+      const Vector<T> a = vector_at(y + i * kLanes + t), b = vector_at(y + j * kLanes + t);
+      const Mask<T> p = vector_at(index + i * kLanes + t), q = vector_at(index + j * kLanes + t);
+      const Mask<T> exchange = out_of_order(a, p, b, q, kDescending);
+      vector_at(y + i * kLanes + t) = exchange ? b : a;
+      vector_at(y + j * kLanes + t) = exchange ? a : b;
+      vector_at(index + i * kLanes + t) = exchange ? q : p;
+      vector_at(index + j * kLanes + t) = exchange ? p : q;
     }
   });
 }
 
 // Sorts the lanes of y, where nobody asks which element a value came from.
-template <class T>
-TS_HD void sort_values(int64_t n, bool descending, T* y) {
+template <bool kDescending, class T>
+__attribute__((noinline)) static void sort_values(int64_t n, T* y) {
   for_each_comparator(n, [&](int64_t i, int64_t j) __attribute__((always_inline)) {
-    T* const low = y + (descending ? j : i) * kLanes;
-    T* const high = y + (descending ? i : j) * kLanes;
-    TS_LANES
-    for (int t = 0; t < kLanes; ++t) {
-      const T a = low[t], b = high[t];
-      low[t] = a < b ? a : b;
-      high[t] = a < b ? b : a;
+    T* const low = y + (kDescending ? j : i) * kLanes;
+    T* const high = y + (kDescending ? i : j) * kLanes;
+    for (int t = 0; t < kLanes; t += kQuads) {
+      const Vector<T> a = vector_at(low + t), b = vector_at(high + t);
+      vector_at(low + t) = a < b ? a : b;
+      vector_at(high + t) = a < b ? b : a;
     }
   });
 }
 
+// Sums over the lanes of many blocks, kept kQuads at a time and flushed into wider sums.
+template <class T, class Sum>
+struct LaneSums {
+  int64_t size;
+  T* partial;  // [size, kQuads]
+  Sum* sums;
+  int64_t blocks = 0;
+
+  TS_HD LaneSums(int64_t size, T* partial, Sum* sums) : size(size), partial(partial), sums(sums) {
+    for (int64_t k = 0; k < size * kQuads; ++k) partial[k] = T(0);
+  }
+
+  TS_HD Vector<T>& at(int64_t k) { return vector_at(partial + k * kQuads); }
+
+  TS_HD void add(int64_t k, const T* a) {
+    Vector<T> sum = at(k);
+    for (int t = 0; t < kLanes; t += kQuads) sum += vector_at(a + t);
+    at(k) = sum;
+  }
+  // Adds the sum of a[t] * b[t].
+  TS_HD void add_product(int64_t k, const T* a, const T* b) {
+    T* const sum = partial + k * kQuads;
+    T part[kQuads];
+    for (int l = 0; l < kQuads; ++l) part[l] = sum[l];
+    for (int c = 0; c < kLanes; c += kQuads) {
+      for (int l = 0; l < kQuads; ++l) part[l] = fused(a[c + l], b[c + l], part[l]);
+    }
+    for (int l = 0; l < kQuads; ++l) sum[l] = part[l];
+  }
+  // Adds the sum of a[t] where the masks are set.
+  TS_HD void add_where(int64_t k, const Mask<T> (&masks)[kLanes / kQuads], const T* a) {
+    static_assert(kLanes == 4 * kQuads);
+    const auto part = [&](int c) __attribute__((always_inline)) {
+      return where<T>(masks[c], vector_at(a + c * kQuads));
+    };
+    at(k) += (part(0) + part(1)) + (part(2) + part(3));
+  }
+  TS_HD void end_block() {
+    if (++blocks % kFlushBlocks == 0) flush();
+  }
+  TS_HD void flush() {
+    for (int64_t k = 0; k < size; ++k) {
+      T* const sum = partial + k * kQuads;
+      for (int l = 0; l < kQuads; ++l) {
+        sums[k] += static_cast<Sum>(sum[l]);
+        sum[l] = T(0);
+      }
+    }
+  }
+};
+
 // Perturbs and sorts one block; scratch holds [n, kLanes] each of y, index, score, scale weights.
 template <class T>
 struct SortedBlock {
-  using Index = typename IndexOf<T>::type;
+  using Index = IndexOf<T>;
 
   int64_t n;
   Sorting sorting;
@@ -114,31 +149,64 @@ struct SortedBlock {
       find_first<kLanes>(y, n, sorting.descending, index);
     } else if (counted) {
       rank_by_counting<kLanes>(y, static_cast<int>(n), sorting.descending, index);
+    } else if (sorting.descending) {
+      sort_with_index<true>(n, y, index);
     } else {
-      sort_with_index(n, sorting.descending, y, index);
+      sort_with_index<false>(n, y, index);
     }
   }
 
-  // Calls one(cell, t) for each 1 in the matrix of lane t, the cell counted in [position, element].
-  // Ones at positions that are not wanted have the cell behind the last.
+  // For few elements: calls cell(c, masks) for each cell of the matrix, counted in [position,
+  // element], with the lanes that have a 1 there.
   template <class F>
-  TS_HD void for_each_one(int t, F&& one) const {
+  TS_HD void for_each_cell(F&& cell) const {
+    for (int64_t k = 0; k < sorting.positions(); ++k) {
+      const Index position = static_cast<Index>(sorting.first + k);
+      for (int64_t i = 0; i < n; ++i) {
+        Mask<T> masks[kLanes / kQuads];
+        for (int c = 0; c < kLanes / kQuads; ++c)
+          masks[c] = vector_at(index + i * kLanes + c * kQuads) == position;
+        cell(k * n + i, masks);
+      }
+    }
+  }
+
+  // Replaces index by the cells of the ones of each lane's matrix, `stride` entries each, and returns
+  // how many there are. Ones at positions that are not wanted get the cell behind the last.
+  TS_HD int64_t to_cells(int64_t stride) {
     const int64_t positions = sorting.positions();
+    const Index none = static_cast<Index>(positions * n * stride);
+    const Index first = static_cast<Index>(sorting.first);
     if (counted) {
       for (int64_t i = 0; i < n; ++i) {
-        const int64_t k = static_cast<int64_t>(index[i * kLanes + t]) - sorting.first;
-        one(k >= 0 && k < positions ? k * n + i : positions * n);
+        for (int t = 0; t < kLanes; t += kQuads) {
+          Mask<T>& entry = vector_at(index + i * kLanes + t);
+          const Mask<T> k = entry - first;
+          const Mask<T> wanted = (k >= 0) & (k < static_cast<Index>(positions));
+          const Mask<T> cell = (k * static_cast<Index>(n) + static_cast<Index>(i)) *
+                               static_cast<Index>(stride);
+          entry = wanted ? cell : cell - cell + none;
+        }
       }
-    } else {
-      for (int64_t k = 0; k < positions; ++k)
-        one(k * n + static_cast<int64_t>(index[(sorting.first + k) * kLanes + t]));
+      return n;
     }
+    for (int64_t k = 0; k < positions; ++k) {
+      for (int t = 0; t < kLanes; t += kQuads)
+        vector_at(index + k * kLanes + t) =
+            (vector_at(index + (sorting.first + k) * kLanes + t) + static_cast<Index>(k * n)) *
+            static_cast<Index>(stride);
+    }
+    return positions;
   }
 
   // For values and ranks: the outcomes [m, kLanes] of the lanes.
   TS_HD T* sorted_outcome() {
     if (sorting.output == SortOutput::values) {
-      sort_values(n, sorting.descending, y);
+      if (sorting.descending) {
+        sort_values<true>(n, y);
+      } else {
+        sort_values<false>(n, y);
+      }
       return y + sorting.first * kLanes;
     }
     sort();
@@ -161,58 +229,86 @@ struct SortedBlock {
 template <class T>
 void sort_matrix(const Noise<T>& noise, Range range, Sorting sorting, const T* x, uint32_t* counts,
                  T* scratch) {
+  using Index = IndexOf<T>;
   SortedBlock<T> block(noise.n, sorting, scratch);
+  if (!block.counted) {
+    for_each_block(range, [&](int64_t first_quad) {
+      block.draw(noise, range, first_quad, x);
+      block.sort();
+      const int64_t ones = block.to_cells(1);
+      for (int64_t a = 0; a < ones; ++a) {
+        for (int t = 0; t < kLanes; ++t)
+          counts[block.index[a * kLanes + t]] += lane_sample(first_quad, t) < range.end;
+      }
+    });
+    return;
+  }
+  Index* const ones = reinterpret_cast<Index*>(block.rest);  // [kLanes]: 1 for a sample of the range
+  LaneSums<Index, uint32_t> lanes(sorting.positions() * noise.n, ones + kLanes, counts);
   for_each_block(range, [&](int64_t first_quad) {
     block.draw(noise, range, first_quad, x);
     block.sort();
-    for (int t = 0; t < kLanes; ++t) {
-      if (lane_sample(first_quad, t) >= range.end) continue;
-      block.for_each_one(t, [&](int64_t cell) { ++counts[cell]; });
-    }
+    for (int t = 0; t < kLanes; ++t) ones[t] = lane_sample(first_quad, t) < range.end;
+    block.for_each_cell([&](int64_t cell, const auto& masks) __attribute__((always_inline)) {
+      lanes.add_where(cell, masks, ones);
+    });
+    lanes.end_block();
   });
+  lanes.flush();
 }
 
-// width is a template argument where it is small, so that a row's addition unrolls; 0: runtime.
+// Each sample adds its row of weights to the cells that it has. The width of a row is a template
+// argument where it is small, so that the addition unrolls; 0: runtime.
 template <int kWidth, class T>
-TS_HD void matrix_jacobian_blocks(const Noise<T>& noise, Range range, Sorting sorting,
-                                  bool with_scale, const T* x, double* table, T* scratch) {
+TS_HD void matrix_jacobian_rows(const Noise<T>& noise, Range range, Sorting sorting,
+                                bool with_scale, const T* x, double* table, T* scratch) {
   const int64_t n = noise.n;
   const int64_t width = kWidth ? kWidth : jacobian_width(n, with_scale);
   SortedBlock<T> block(n, sorting, scratch);
   const int64_t size = (sorting.positions() * n + 1) * width;
-  T* rows = block.rest;               // [kLanes, width]
-  T* partial = rows + kLanes * width; // [2, size]: even and odd samples, so that one addition need
-                                      // not wait for the one before
+  T* const here = block.rest;             // [kLanes]: 1 for a sample of the range
+  T* const rows = here + kLanes;          // [kQuads, width]
+  T* const partial = rows + kQuads * width; // [2, size]: even and odd samples, so that one addition
+                                          // need not wait for the one before
   for (int64_t k = 0; k < 2 * size; ++k) partial[k] = T(0);
-  for (int64_t k = 0; k < kLanes * width; ++k) rows[k] = T(0);
-  for (int t = 0; t < kLanes; ++t) rows[t * width + n] = T(1);
   const auto flush = [&] {
     for (int64_t k = 0; k < size; ++k) {
       table[k] += static_cast<double>(partial[k]) + static_cast<double>(partial[size + k]);
       partial[k] = partial[size + k] = T(0);
     }
   };
+  // What stands in column c of the rows of a block's lanes: scores, 1, scale weights.
+  const auto column = [&](int64_t c) __attribute__((always_inline)) -> const T* {
+    if (c < n) return block.weight + c * kLanes;
+    if (c == n) return here;
+    return with_scale && c <= 2 * n ? block.weight + (c - 1) * kLanes : nullptr;
+  };
   int64_t blocks = 0;
   for_each_block(range, [&](int64_t first_quad) {
     block.draw(noise, range, first_quad, x);
     block.sort();
-    for (int64_t j = 0; j < n; ++j) {
-      const T* const score = block.weight + j * kLanes;
-      for (int t = 0; t < kLanes; ++t) rows[t * width + j] = score[t];
-      if (with_scale) {
-        const T* const scale = score + n * kLanes;
-        for (int t = 0; t < kLanes; ++t) rows[t * width + n + 1 + j] = scale[t];
+    const int64_t ones = block.to_cells(width);
+    for (int t = 0; t < kLanes; ++t) here[t] = lane_sample(first_quad, t) < range.end ? T(1) : T(0);
+    for (int first = 0; first < kLanes; first += kQuads) {
+      for (int64_t c = 0; c < width; c += kQuads) {
+        Vector<T> v[kQuads];
+        for (int k = 0; k < kQuads; ++k) {
+          const T* const source = column(c + k);
+          v[k] = source ? vector_at(source + first) : Vector<T>{};
+        }
+        transpose<T>(v);
+        for (int t = 0; t < kQuads; ++t) vector_at(rows + t * width + c) = v[t];
       }
-    }
-    for (int t = 0; t < kLanes; ++t) {
-      if (lane_sample(first_quad, t) >= range.end) continue;
-      const T* row = rows + t * width;
-      T* const half = partial + (t & 1) * size;
-      block.for_each_one(t, [&](int64_t cell) __attribute__((always_inline)) {
-        T* sum = half + cell * width;
-        TS_LANES
-        for (int64_t c = 0; c < width; ++c) sum[c] += row[c];
-      });
+      const IndexOf<T>* const cells = block.index + first;
+      for (int t = 0; t < kQuads; ++t) {
+        const T* const row = rows + t * width;
+        T* const half = partial + (t & 1) * size;
+#pragma GCC unroll 4
+        for (int64_t a = 0; a < ones; ++a) {
+          T* const sum = half + cells[a * kLanes + t];
+          for (int64_t c = 0; c < width; c += kQuads) vector_at(sum + c) += vector_at(row + c);
+        }
+      }
     }
     if (++blocks % kFlushBlocks == 0) flush();
   });
@@ -224,56 +320,13 @@ void sort_matrix_jacobian(const Noise<T>& noise, Range range, Sorting sorting, b
                           const T* x, double* table, T* scratch) {
   const int64_t width = jacobian_width(noise.n, scale);
   if (width == 8) {
-    matrix_jacobian_blocks<8>(noise, range, sorting, scale, x, table, scratch);
+    matrix_jacobian_rows<8>(noise, range, sorting, scale, x, table, scratch);
   } else if (width == 16) {
-    matrix_jacobian_blocks<16>(noise, range, sorting, scale, x, table, scratch);
+    matrix_jacobian_rows<16>(noise, range, sorting, scale, x, table, scratch);
   } else {
-    matrix_jacobian_blocks<0>(noise, range, sorting, scale, x, table, scratch);
+    matrix_jacobian_rows<0>(noise, range, sorting, scale, x, table, scratch);
   }
 }
-
-// Sums of T over the lanes of many blocks, kept kQuads at a time, and flushed into doubles.
-template <class T>
-struct LaneSums {
-  int64_t size;
-  T* partial;  // [size, kQuads]
-  double* sums;
-  int64_t blocks = 0;
-
-  TS_HD LaneSums(int64_t size, T* partial, double* sums)
-      : size(size), partial(partial), sums(sums) {
-    for (int64_t k = 0; k < size * kQuads; ++k) partial[k] = T(0);
-  }
-
-  // Adds the sum of a[t] * b[t].
-  TS_HD void add_product(int64_t k, const T* a, const T* b) {
-    T* const sum = partial + k * kQuads;
-    T part[kQuads];
-    for (int l = 0; l < kQuads; ++l) part[l] = sum[l];
-    for (int c = 0; c < kLanes; c += kQuads) {
-      for (int l = 0; l < kQuads; ++l) part[l] = fused(a[c + l], b[c + l], part[l]);
-    }
-    for (int l = 0; l < kQuads; ++l) sum[l] = part[l];
-  }
-  TS_HD void add(int64_t k, const T* a) {
-    T* const sum = partial + k * kQuads;
-    for (int c = 0; c < kLanes; c += kQuads) {
-      for (int l = 0; l < kQuads; ++l) sum[l] += a[c + l];
-    }
-  }
-  TS_HD void end_block() {
-    if (++blocks % kFlushBlocks == 0) flush();
-  }
-  TS_HD void flush() {
-    for (int64_t k = 0; k < size; ++k) {
-      T* const sum = partial + k * kQuads;
-      for (int l = 0; l < kQuads; ++l) {
-        sums[k] += static_cast<double>(sum[l]);
-        sum[l] = T(0);
-      }
-    }
-  }
-};
 
 // outcome - pivot, in place, and 0 in lanes behind the end of the range.
 template <class T>
@@ -294,7 +347,7 @@ void sort_vector(const Noise<T>& noise, Range range, Sorting sorting, const T* x
                  double* sums, T* scratch) {
   SortedBlock<T> block(noise.n, sorting, scratch);
   const int64_t m = block.outcomes();
-  LaneSums<T> lanes(m, block.rest, sums);
+  LaneSums<T, double> lanes(m, block.rest, sums);
   for_each_block(range, [&](int64_t first_quad) {
     block.draw(noise, range, first_quad, x);
     T* const outcome = block.sorted_outcome();
@@ -311,7 +364,7 @@ void sort_vector_jacobian(const Noise<T>& noise, Range range, Sorting sorting, b
   const int64_t n = noise.n, weights = scale ? 2 * n : n, columns = weights + 1;
   SortedBlock<T> block(n, sorting, scratch);
   const int64_t m = block.outcomes();
-  LaneSums<T> lanes((m + 1) * columns, block.rest, table);
+  LaneSums<T, double> lanes((m + 1) * columns, block.rest, table);
   for_each_block(range, [&](int64_t first_quad) {
     block.draw(noise, range, first_quad, x);
     T* const outcome = block.sorted_outcome();
@@ -329,24 +382,17 @@ void sort_vector_jacobian(const Noise<T>& noise, Range range, Sorting sorting, b
 
 // g[t] = sum of grad over the ones of lane t's matrix.
 template <class T>
-TS_HD void contract_matrix(const SortedBlock<T>& block, const T* grad, T* g) {
-  const int64_t n = block.n, positions = block.sorting.positions();
-  if (block.counted && n <= 8) {
-    // A row of grad is so short that selecting beats gathering.
-    for (int64_t i = 0; i < n; ++i) {
-      for (int64_t k = 0; k < positions; ++k) {
-        const T value = grad[k * n + i];
-        const auto rank = static_cast<typename SortedBlock<T>::Index>(block.sorting.first + k);
-        TS_LANES
-        for (int t = 0; t < kLanes; ++t)
-          g[t] += block.index[i * kLanes + t] == rank ? value : T(0);
-      }
-    }
+TS_HD void contract_matrix(SortedBlock<T>& block, const T* grad, T* g) {
+  if (block.counted) {
+    block.for_each_cell([&](int64_t cell, const auto& masks) __attribute__((always_inline)) {
+      const Vector<T> value = grad[cell] - Vector<T>{};
+      for (int c = 0; c < kLanes / kQuads; ++c)
+        vector_at(g + c * kQuads) += where<T>(masks[c], value);
+    });
   } else {
-    for (int t = 0; t < kLanes; ++t) {
-      block.for_each_one(t, [&](int64_t cell) {
-        if (cell < positions * n) g[t] += grad[cell];
-      });
+    const int64_t ones = block.to_cells(1);
+    for (int64_t a = 0; a < ones; ++a) {
+      for (int t = 0; t < kLanes; ++t) g[t] += grad[block.index[a * kLanes + t]];
     }
   }
 }
@@ -356,7 +402,7 @@ void sort_backward(const Noise<T>& noise, Range range, Sorting sorting, bool sca
                    const T* pivot, const T* grad, T baseline, double* sums, T* scratch) {
   const int64_t n = noise.n, weights = scale ? 2 * n : n;
   SortedBlock<T> block(n, sorting, scratch);
-  LaneSums<T> lanes(weights, block.rest, sums);
+  LaneSums<T, double> lanes(weights, block.rest, sums);
   for_each_block(range, [&](int64_t first_quad) {
     block.draw(noise, range, first_quad, x);
     T g[kLanes];

@@ -1,0 +1,16 @@
+"""Packages that only some settings need: an extra of torchsmooth, imported when it is asked for."""
+
+import importlib
+from typing import Any
+
+from .errors import UserError
+
+
+def optional_package(module: str, *, name: str, needed_by: str, extra: str) -> Any:
+    """The module, or a UserError that says which extra brings the package `name`."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"{needed_by} needs {name}; run: pip install torchsmooth[{extra}]"
+        ) from error
