@@ -532,16 +532,14 @@ class AbstractDistribution(abc.ABC):
         return -in_x, -in_scale
 
     def _slopes_of_below(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
-        above, distance = _split_at_zero(x)
-        z = self._ratio(distance, scale)
-        z = torch.where(above, z, -z)
+        z = (x / scale).clamp(-self._reach, self._reach)
         density = self._density(z) / scale
         return density, -z * density
 
     def _slopes_of_gap(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
         # P(noise > -x) - 1 if x > 0, and E noise where x + noise > 0.
         positive = x > 0
-        z = self._ratio(torch.where(positive, x, -x), scale)
+        z = (torch.where(positive, x, -x) / scale).clamp(max=self._reach)
         tail = self._tail(z, 1.0, ~positive)
         in_scale = self._excess(z, 1.0, ~positive) + z * tail
         if self._mean:
@@ -906,7 +904,10 @@ class Logistic(AbstractTailLaw):
         return torch.sigmoid(-self._ratio(distance, scale))
 
     def _density(self, z: Tensor) -> Tensor:
-        return torch.sigmoid(z) * torch.sigmoid(-z)
+        # The law is symmetric, so that the sign of the exponent does not matter.
+        bound = math.log(torch.finfo(z.dtype).max) - 1
+        e = z.clamp(-bound, bound).exp()
+        return e / (1 + e) / (1 + e)
 
     def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
         return torch.sigmoid(-x / scale)
