@@ -122,6 +122,41 @@ def test_size_of_the_errors(covariate: str, antithetic: bool, variance: float) -
     assert result.value_error.item() == pytest.approx(expected, rel=0.02, abs=1e-12)
 
 
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_errors_of_few_samples(antithetic: bool) -> None:
+    """Each sample, or mirrored pair, is compared with the mean of the others: spelled out."""
+    s, members, seed = 8, 2 if antithetic else 1, 7
+    law, x = ts.Gaussian(scale=GAMMA), torch.tensor([0.3], dtype=torch.float64)
+    result = estimate(
+        lambda y: y[:, 0] ** 3,
+        x,
+        law,
+        num_samples=s,
+        sampler="mc",
+        antithetic=antithetic,
+        seed=seed,
+    )
+    uniforms = ts.MonteCarlo().uniforms(s, 1, antithetic=antithetic, seed=seed, dtype=torch.float64)
+    noise = law.icdf(uniforms)[:, 0]
+    values = ((x + noise) ** 3).reshape(-1, members)
+    scores = law.score(noise).reshape(-1, members)
+    products = torch.stack(
+        [
+            ((values[g] - torch.cat([values[:g], values[g + 1 :]]).mean()) * scores[g]).mean()
+            for g in range(s // members)
+        ]
+    )
+    groups = s // members
+    assert result.jacobian.item() == pytest.approx(products.mean().item(), rel=1e-6)
+    assert result.jacobian_error.item() == pytest.approx(
+        (products.std() / groups**0.5).item(), rel=1e-6
+    )
+    assert result.value_error.item() == pytest.approx(
+        (values.mean(1).std() / groups**0.5).item(), rel=1e-6
+    )
+    assert result.degrees_of_freedom == groups - 1
+
+
 def test_repetitions_scatter_as_their_mean_says() -> None:
     """16 repetitions of s independent samples err as 16 s samples do."""
     x = torch.zeros(500, 1, dtype=torch.float64)

@@ -14,7 +14,7 @@ import copy
 import math
 import numbers
 from collections.abc import Callable
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -305,9 +305,7 @@ class AbstractDistribution(abc.ABC):
         **Returns:** a tensor of the broadcast shape. Raises a `ValueError` with a `scale_matrix`.
         """
         x, scale, dtype = self._prepare(x, "probability_above")
-        above, distance = _split_at_zero(x)
-        tail = self._tail(distance, scale, above)
-        return torch.where(above, tail, 1 - tail).to(dtype)
+        return _differentiable(self, "above", x, scale).to(dtype)
 
     def probability_below(self, x: Tensor) -> Tensor:
         """P(noise < x), elementwise: the cdf, with derivatives as in `probability_above`.
@@ -317,9 +315,7 @@ class AbstractDistribution(abc.ABC):
         **Returns:** a tensor of the broadcast shape. Raises a `ValueError` with a `scale_matrix`.
         """
         x, scale, dtype = self._prepare(x, "probability_below")
-        above, distance = _split_at_zero(x)
-        tail = self._tail(distance, scale, above)
-        return torch.where(above, 1 - tail, tail).to(dtype)
+        return _differentiable(self, "below", x, scale).to(dtype)
 
     def log_probability_above(self, x: Tensor) -> Tensor:
         """log P(noise > x), elementwise, as far out as the logarithm is representable.
@@ -395,9 +391,8 @@ class AbstractDistribution(abc.ABC):
         start, width = torch.where(narrow, lo, 0.0), torch.where(narrow, hi - lo, 0.0)
         slope = torch.zeros_like(wide)
         for node, weight in _LEGENDRE:
-            above, distance = _split_at_zero(start + node * width - x)
-            tail = self._tail(distance, scale, above)
-            slope = slope + weight * torch.where(above, tail, 1 - tail)
+            above = _differentiable(self, "above", start + node * width - x, scale)
+            slope = slope + weight * above
         return torch.where(narrow, start + width * slope, wide).to(dtype)
 
     def probability_between(self, lo: Tensor, hi: Tensor) -> Tensor:
@@ -513,9 +508,43 @@ class AbstractDistribution(abc.ABC):
 
     def _gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
         """`relu_gap`, up to a constant if it has no value, but its differences do."""
+        return _differentiable(self, "gap", x, scale)
+
+    # Values, of which no derivative is taken, and slopes in x and in the scale.
+
+    def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        above, distance = _split_at_zero(x)
+        tail = self._tail(distance, scale, above)
+        return torch.where(above, tail, 1 - tail)
+
+    def _value_of_below(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        above, distance = _split_at_zero(x)
+        tail = self._tail(distance, scale, above)
+        return torch.where(above, 1 - tail, tail)
+
+    def _value_of_gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
         positive = x > 0
         gap = self._excess(torch.where(positive, x, -x), scale, ~positive)
         return gap + positive.to(x.dtype) * (self._mean * scale) if self._mean else gap
+
+    def _slopes_of_above(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+        in_x, in_scale = self._slopes_of_below(x, scale)
+        return -in_x, -in_scale
+
+    def _slopes_of_below(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+        z = (x / scale).clamp(-self._reach, self._reach)
+        density = self._density(z) / scale
+        return density, -z * density
+
+    def _slopes_of_gap(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+        # P(noise > -x) - 1 if x > 0, and E noise where x + noise > 0.
+        positive = x > 0
+        z = (torch.where(positive, x, -x) / scale).clamp(max=self._reach)
+        tail = self._tail(z, 1.0, ~positive)
+        in_scale = self._excess(z, 1.0, ~positive) + z * tail
+        if self._mean:
+            in_scale = in_scale + positive.to(x.dtype) * self._mean
+        return torch.where(positive, -tail, tail), in_scale
 
     def _between(self, lo: Tensor, hi: Tensor, scale: float | Tensor) -> Tensor:
         lo_above, lo_distance = _split_at_zero(lo)
@@ -638,6 +667,65 @@ def _types(x: object, scale: float | Tensor, name: str = "x") -> tuple[torch.dty
     return dtype, torch.float32 if dtype in _HALF else dtype
 
 
+class _Differentiable(torch.autograd.Function):
+    """A function of x and the scale with the slopes that the law knows.
+
+    Derivatives through the formula of the value would be products in which one factor can underflow
+    (a small scale, or the rest of a probability near 1) before a large one comes. The slopes are
+    differentiable themselves.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, scale: float | Tensor, law: AbstractDistribution, name: str) -> Tensor:
+        value: Tensor = getattr(law, f"_value_of_{name}")(x, scale)
+        return value
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, scale, ctx.law, ctx.name = inputs
+        ctx.number = None if isinstance(scale, Tensor) else scale
+        ctx.save_for_backward(x, scale if ctx.number is None else None)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        in_x, in_scale = _slopes(ctx)
+        return grad * in_x, grad * in_scale if ctx.needs_input_grad[1] else None, None, None
+
+
+class _DifferentiableForward(_Differentiable):
+    """The same with forward mode, which torch.compile refuses to trace."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _Differentiable.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0], inputs[1] if ctx.number is None else None)
+
+    @staticmethod
+    def jvp(ctx: Any, x: Tensor | None, scale: Tensor | None, *_: None) -> Tensor:
+        in_x, in_scale = _slopes(ctx)
+        tangents = [t * slope for t, slope in ((x, in_x), (scale, in_scale)) if t is not None]
+        return tangents[0] + tangents[1] if len(tangents) == 2 else tangents[0]
+
+
+def _slopes(ctx: Any) -> tuple[Tensor, Tensor]:
+    x, scale = ctx.saved_tensors
+    slopes = getattr(ctx.law, f"_slopes_of_{ctx.name}")
+    result: tuple[Tensor, Tensor] = slopes(x, scale if ctx.number is None else ctx.number)
+    return result
+
+
+def _differentiable(
+    law: AbstractDistribution, name: str, x: Tensor, scale: float | Tensor
+) -> Tensor:
+    if isinstance(scale, Tensor):
+        x, scale = torch.broadcast_tensors(x, scale.to(x.device) if scale.ndim == 0 else scale)
+    function = _Differentiable if torch.compiler.is_compiling() else _DifferentiableForward
+    value: Tensor = function.apply(x, scale, law, name)
+    return value
+
+
 class AbstractTailLaw(AbstractDistribution):
     """A law whose quantiles are told from the distance of u to the nearer end of (0, 1).
 
@@ -716,6 +804,12 @@ class Gaussian(AbstractTailLaw):
 
     def _tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
         return 0.5 * torch.erfc(self._ratio(distance, scale) * math.sqrt(0.5))
+
+    def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        return 0.5 * torch.erfc(x / scale * math.sqrt(0.5))
+
+    def _value_of_below(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        return 0.5 * torch.erfc(x / scale * -math.sqrt(0.5))
 
     def _log_tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
         z = distance / scale
@@ -807,9 +901,19 @@ class Logistic(AbstractTailLaw):
         return torch.tanh(0.5 * z)
 
     def _tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
-        # The derivative of torch.sigmoid, y (1 - y), is 0 as soon as y is rounded to 1.
-        e = torch.exp(-self._ratio(distance, scale))
-        return e / (1 + e)
+        return torch.sigmoid(-self._ratio(distance, scale))
+
+    def _density(self, z: Tensor) -> Tensor:
+        # The law is symmetric, so that the sign of the exponent does not matter.
+        bound = math.log(torch.finfo(z.dtype).max) - 1
+        e = z.clamp(-bound, bound).exp()
+        return e / (1 + e) / (1 + e)
+
+    def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        return torch.sigmoid(-x / scale)
+
+    def _value_of_below(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        return torch.sigmoid(x / scale)
 
     def _log_tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
         e = torch.exp(-self._ratio(distance, scale))
@@ -977,6 +1081,16 @@ class Cauchy(AbstractTailLaw):
         slope = -(scale / far_distance).square() / 3  # of log(atan(w) / w), w^4 is below rounding
         log_angle = torch.where(far, scale.log() - far_distance.log() + slope, near_angle.log())
         return log_angle - math.log(math.pi)
+
+    def _slopes_of_below(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+        # scale / (x^2 + scale^2) and -x / (x^2 + scale^2): neither square may overflow.
+        infinite = x.isinf()
+        x = torch.where(infinite, 0.0, x)
+        scale = x.new_tensor(1.0) * scale
+        size = torch.maximum(x.abs(), scale).detach()
+        x, scale = x / size, scale / size
+        slope = torch.where(infinite, 0.0, 1 / (math.pi * (x.square() + scale.square()))) / size
+        return scale * slope, -x * slope
 
     def _gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
         # Minus the integral of the tail from 0 to |x|.
@@ -1363,6 +1477,7 @@ class FromTorch(AbstractDistribution):
 
     def _prepare(self, x: Tensor, method: str) -> tuple[Tensor, float | Tensor, torch.dtype]:
         x, scale, dtype = super()._prepare(x, method)
+        x = x.expand(torch.broadcast_shapes(x.shape, self.distribution.batch_shape))
         return x.double(), scale.double() if isinstance(scale, Tensor) else scale, dtype
 
     def _inside(self, z: Tensor) -> tuple[Tensor, Tensor]:

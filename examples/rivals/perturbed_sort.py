@@ -23,7 +23,7 @@ class PerturbedSort(AbstractRelaxation):
     torch's generator. `temperature` is sigma, the standard deviation of the noise.
     """
 
-    temperature: float = 0.1
+    temperature: float = 1 / 3
     num_samples: int = 1024
 
     def __call__(self, scores: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Layers: what `torchsmooth.functional` and `torchsmooth.smooth` compute, as `torch.nn.Module`s."""
+"""Layers: what `torchsmooth.soft`, `functional` and `smooth` compute, as `torch.nn.Module`s."""
 
 from .argmax import ArgMax as ArgMax
 from .argsort import ArgSort as ArgSort
@@ -10,5 +10,36 @@ from .sampled_layer import AbstractSampledLayer as AbstractSampledLayer
 from .scale_schedule import AbstractScaleSchedule as AbstractScaleSchedule
 from .smooth import Smooth as Smooth
 from .smoothing_layer import AbstractSmoothingLayer as AbstractSmoothingLayer
+from .soft import (
+    AbstractElementwiseLayer as AbstractElementwiseLayer,
+    AbstractReductionLayer as AbstractReductionLayer,
+    SoftAbs as SoftAbs,
+    SoftAMax as SoftAMax,
+    SoftAMaxQuadrature as SoftAMaxQuadrature,
+    SoftAMin as SoftAMin,
+    SoftAMinQuadrature as SoftAMinQuadrature,
+    SoftArgMax as SoftArgMax,
+    SoftArgMaxQuadrature as SoftArgMaxQuadrature,
+    SoftArgMin as SoftArgMin,
+    SoftArgMinQuadrature as SoftArgMinQuadrature,
+    SoftCeil as SoftCeil,
+    SoftClamp as SoftClamp,
+    SoftEqual as SoftEqual,
+    SoftFloor as SoftFloor,
+    SoftGreater as SoftGreater,
+    SoftHardshrink as SoftHardshrink,
+    SoftHeaviside as SoftHeaviside,
+    SoftLess as SoftLess,
+    SoftLogHeaviside as SoftLogHeaviside,
+    SoftMaximum as SoftMaximum,
+    SoftMinimum as SoftMinimum,
+    SoftQuantize as SoftQuantize,
+    SoftReLU as SoftReLU,
+    SoftRound as SoftRound,
+    SoftSign as SoftSign,
+    SoftThreshold as SoftThreshold,
+    SoftTopKMaskQuadrature as SoftTopKMaskQuadrature,
+    SoftTrunc as SoftTrunc,
+)
 from .sort import Sort as Sort
 from .topk import TopK as TopK

@@ -4,9 +4,8 @@ The convention is that of the whole package: the twin of f is E f(x + noise), fo
 0 with the distribution's scale. Arguments come in torch's own order, then the distribution; of two
 operands, the noise is on the difference a - b.
 
-Derivatives keep their digits in both tails, however small, down to 1e-38 / scale in float32 and
-1e-308 / scale in float64 (for scales below 1): they are products, and what one factor loses, the
-factor 1 / scale does not bring back. Use float64 for scales below 1e-20.
+Derivatives keep their digits in both tails, as far as the noise's density and its tails are
+representable: down to 1e-38 (float32) of the largest one.
 """
 
 from .comparisons import equal as equal, greater as greater, less as less

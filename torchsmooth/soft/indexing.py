@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .._arguments import check_dim, check_floating
-from .logic import check_probability
+from .logic import check_probability, reachable
 
 
 def take(x: Tensor, soft_index: Tensor, dim: int = 0) -> Tensor:
@@ -68,8 +68,7 @@ def take_along_dim(x: Tensor, soft_index: Tensor, dim: int) -> Tensor:
     soft_index = check_probability(soft_index, "soft_index")
     if soft_index.ndim < -dim or soft_index.shape[dim] != x.shape[dim]:
         raise _misfit(soft_index, x.shape[dim], f"along dim {dim}")
-    unreachable = (soft_index == 0) & ~x.isfinite()
-    return (soft_index * torch.where(unreachable, 0.0, x)).sum(dim)
+    return (soft_index * reachable(x, soft_index)).sum(dim)
 
 
 def _check_index(soft_index: object, n: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Logic of probabilities. All events are taken to be independent."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -128,7 +129,7 @@ def where(p: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
     """
     p = check_probability(p, "p")
     q = 1 - p
-    return p * _reachable(a, p) + q * _reachable(b, q)
+    return p * reachable(a, p) + q * reachable(b, q)
 
 
 def check_probability(p: object, name: str) -> Tensor:
@@ -152,10 +153,12 @@ def _or(p: Tensor, q: Tensor) -> Tensor:
     return p + q * (1 - p)
 
 
-def _reachable(value: Tensor | float, p: Tensor) -> Tensor:
+def reachable(value: Tensor | float, p: Tensor) -> Tensor:
     """The value, but 0 for what is not finite and has probability 0: 0 times it would be NaN."""
-    value = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else p.dtype)
-    return torch.where((p == 0) & ~value.isfinite(), 0.0, value)
+    if not isinstance(value, Tensor):
+        value = torch.full((), value, dtype=p.dtype, device=p.device)
+    # Compilers vectorise this, but not isfinite.
+    return torch.where((p != 0) | (value.abs() < math.inf), value, 0.0)
 
 
 def _reduce(
