@@ -22,6 +22,7 @@ from .soft import (
     SoftArgMaxQuadrature as SoftArgMaxQuadrature,
     SoftArgMin as SoftArgMin,
     SoftArgMinQuadrature as SoftArgMinQuadrature,
+    SoftBranch as SoftBranch,
     SoftCeil as SoftCeil,
     SoftClamp as SoftClamp,
     SoftEqual as SoftEqual,
@@ -40,6 +41,7 @@ from .soft import (
     SoftThreshold as SoftThreshold,
     SoftTopKMaskQuadrature as SoftTopKMaskQuadrature,
     SoftTrunc as SoftTrunc,
+    StraightThrough as StraightThrough,
 )
 from .sort import Sort as Sort
 from .topk import TopK as TopK

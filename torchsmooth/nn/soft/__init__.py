@@ -1,5 +1,6 @@
 """Layers of `torchsmooth.soft`: exact expectations, without sampling."""
 
+from .branch import SoftBranch as SoftBranch
 from .comparisons import (
     SoftEqual as SoftEqual,
     SoftGreater as SoftGreater,
@@ -39,3 +40,4 @@ from .rounding import (
     SoftRound as SoftRound,
     SoftTrunc as SoftTrunc,
 )
+from .straight_through import StraightThrough as StraightThrough

@@ -148,5 +148,5 @@ class SoftQuantize(AbstractElementwiseLayer):
     def _exact(self, x: Tensor) -> Tensor:
         levels = self.levels.to(x.dtype)
         thresholds = 0.5 * (levels[1:] + levels[:-1]).detach()
-        nearest = levels[torch.bucketize(x.detach(), thresholds)]
+        nearest = levels[torch.bucketize(x.detach().contiguous(), thresholds)]
         return torch.where(x.isnan(), x, nearest)
