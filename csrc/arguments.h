@@ -61,9 +61,6 @@ inline Moment parse_moment(const std::string& name) {
       {"none", Moment::none}, {"diagonal", Moment::diagonal}, {"outer", Moment::outer}};
   return parse_named(table, "moment", name);
 }
-inline int64_t moment_size(Moment moment, int64_t n) {
-  return moment == Moment::none ? 0 : moment == Moment::diagonal ? n : n * n;
-}
 
 inline Function parse_function(const std::string& name) {
   constexpr Named<Function> table[] = {{"icdf", Function::icdf},

@@ -3,7 +3,12 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from . import functional as functional, hard as hard, nn as nn, soft as soft
-from .diagnose import Diagnosis as Diagnosis, diagnose as diagnose
+from .diagnose import (
+    Break as Break,
+    CoordinateDiagnosis as CoordinateDiagnosis,
+    Diagnosis as Diagnosis,
+    diagnose as diagnose,
+)
 from .distributions import (
     AbstractDistribution as AbstractDistribution,
     Cauchy as Cauchy,

@@ -30,6 +30,10 @@ struct Noise {
 // a scale per dimension), or score_i noise_j - delta_ij (for a scale matrix).
 enum class Moment : int32_t { none, diagonal, outer };
 
+TS_HD int64_t moment_size(Moment moment, int64_t n) {
+  return moment == Moment::none ? 0 : moment == Moment::diagonal ? n : n * n;
+}
+
 // What a sample's value is multiplied with: for the gradient in x the score, for the gradient in
 // the scale score * noise - 1 (the -1 is the logarithmic derivative of the volume element).
 template <class T>

@@ -29,7 +29,7 @@ struct Kernels {
 
   // Adds to sums[k * (m + 1) + c], over the samples, (values[., c] - pivot[c]) * weight_k; column m
   // is the sum of the weights alone. k: n scores, then the moment's n or n^2 weights.
-  // scratch: 4 n kLanes + kLanes + (n + moments) (m + 1).
+  // scratch: reduce_scratch(n, weights, m).
   void (*reduce)(const Noise<T>&, Range, Moment, int64_t m, const T* values, const T* pivot,
                  double* sums, T* scratch);
 
@@ -64,6 +64,16 @@ struct Kernels {
 // Rows of a table as wide as a vector register, so that adding one is a few instructions.
 inline int64_t jacobian_width(int64_t n, bool scale) {
   return ((scale ? 2 * n + 1 : n + 1) + 7) / 8 * 8;
+}
+
+// Whether `reduce` keeps its sums lane by lane: not if there are so many that they leave the cache.
+inline bool columns_are_few(int64_t m, int64_t weights) {
+  return m <= 32 && weights * (m + 1) <= 32768;
+}
+inline int64_t reduce_scratch(int64_t n, int64_t weights, int64_t m) {
+  const bool few = columns_are_few(m, weights);
+  return (4 * n + 1) * kLanes + (few ? (m + 1) * kLanes : 0) +
+         weights * (m + 1) * (few ? kQuads : 1);
 }
 
 // What sorting into a matrix needs: the block, a row of `width` for each lane, and sums for all cells

@@ -40,7 +40,7 @@ std::tuple<Tensor, Tensor> reduce(Tensor values, Tensor pivot, Tensor seed, Tens
     std::vector<double> sums(touched * count * size);
     const int64_t work = std::min(stop - start, num_samples) / count;
     parallel_tasks<T>(
-        touched * count, work * (3 * n + size / 4), 4 * n * kLanes + kLanes + size,
+        touched * count, work * (3 * n + size / 4), reduce_scratch(n, n + moments, m),
         [&](int64_t index, T* scratch) {
           const int64_t element = first + index / count, origin = element * num_samples;
           const Range range = segment(element, index % count, count,

@@ -8,7 +8,9 @@ Derivatives keep their digits in both tails, as far as the noise's density and i
 representable: down to 1e-38 (float32) of the largest one.
 """
 
+from .bisection import bisect as bisect, implicit_bisect as implicit_bisect
 from .comparisons import equal as equal, greater as greater, less as less
+from .control_flow import cond as cond, while_loop as while_loop
 from .elementwise import (
     abs as abs,
     clamp as clamp,
@@ -21,6 +23,7 @@ from .elementwise import (
     sign as sign,
     threshold as threshold,
 )
+from .grid_search import GridSearch as GridSearch, grid_search as grid_search
 from .indexing import take as take, take_along_dim as take_along_dim
 from .logic import (
     all as all,

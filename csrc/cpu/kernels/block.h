@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../kernels.h"
+#include "vector.h"
 
 namespace torchsmooth::TORCHSMOOTH_ISA {
 
@@ -63,17 +64,55 @@ __attribute__((noinline)) static void block_weights(const Noise<T>& noise, int64
   }
 }
 
-// Sum of a[t] * b[t] over the lanes, in an order that vector units like.
-template <class T>
-TS_HD T lane_dot(const T* a, const T* b) {
-  T part[kQuads] = {};
-  for (int c = 0; c < kLanes; c += kQuads) {
-    for (int l = 0; l < kQuads; ++l) part[l] = fused(a[c + l], b[c + l], part[l]);
+// Sums over the lanes of many blocks, kept kQuads at a time and flushed into wider sums.
+template <class T, class Sum>
+struct LaneSums {
+  int64_t size;
+  T* partial;  // [size, kQuads]
+  Sum* sums;
+  int64_t blocks = 0;
+
+  TS_HD LaneSums(int64_t size, T* partial, Sum* sums) : size(size), partial(partial), sums(sums) {
+    for (int64_t k = 0; k < size * kQuads; ++k) partial[k] = T(0);
   }
-  for (int width = kQuads / 2; width > 0; width /= 2) {
-    for (int l = 0; l < width; ++l) part[l] += part[l + width];
+
+  TS_HD Vector<T>& at(int64_t k) { return vector_at(partial + k * kQuads); }
+
+  TS_HD void add(int64_t k, const T* a) {
+    Vector<T> sum = at(k);
+    for (int t = 0; t < kLanes; t += kQuads) sum += vector_at(a + t);
+    at(k) = sum;
   }
-  return part[0];
-}
+  // Adds the sum of a[t] * b[t].
+  TS_HD void add_product(int64_t k, const T* a, const T* b) {
+    T* const sum = partial + k * kQuads;
+    T part[kQuads];
+    for (int l = 0; l < kQuads; ++l) part[l] = sum[l];
+    for (int c = 0; c < kLanes; c += kQuads) {
+      for (int l = 0; l < kQuads; ++l) part[l] = fused(a[c + l], b[c + l], part[l]);
+    }
+    for (int l = 0; l < kQuads; ++l) sum[l] = part[l];
+  }
+  // Adds the sum of a[t] where the masks are set.
+  TS_HD void add_where(int64_t k, const Mask<T> (&masks)[kLanes / kQuads], const T* a) {
+    static_assert(kLanes == 4 * kQuads);
+    const auto part = [&](int c) __attribute__((always_inline)) {
+      return where<T>(masks[c], vector_at(a + c * kQuads));
+    };
+    at(k) += (part(0) + part(1)) + (part(2) + part(3));
+  }
+  TS_HD void end_block() {
+    if (++blocks % kFlushBlocks == 0) flush();
+  }
+  TS_HD void flush() {
+    for (int64_t k = 0; k < size; ++k) {
+      T* const sum = partial + k * kQuads;
+      for (int l = 0; l < kQuads; ++l) {
+        sums[k] += static_cast<Sum>(sum[l]);
+        sum[l] = T(0);
+      }
+    }
+  }
+};
 
 }  // namespace torchsmooth::TORCHSMOOTH_ISA

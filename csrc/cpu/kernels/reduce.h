@@ -21,64 +21,112 @@ __attribute__((noinline)) static void block_draws(const Noise<T>& noise, int64_t
   });
 }
 
+// Sums of (value - pivot) * weight over the samples of a range, one row of columns for each weight.
+// `load(first_quad)` prepares a block's values, `add(weight, row)` adds its products, `end()` ends it.
+
+// Few columns: the lanes are the vector.
 template <class T>
-void reduce(const Noise<T>& noise, Range range, Moment moment, int64_t m, const T* values,
-            const T* pivot, double* sums, T* scratch) {
-  const int64_t n = noise.n, columns = m + 1;
-  const int64_t moments = moment == Moment::none ? 0 : moment == Moment::diagonal ? n : n * n;
-  const bool outer = moment == Moment::outer, pairs = noise.pair_weight != T(0);
+struct ColumnSums {
+  Range range;
+  int64_t m;
+  const T* values;
+  const T* pivot;
+  T* column;  // [m + 1, kLanes]: values - pivot, and 1; 0 outside the range
+  LaneSums<T, double> lanes;
+
+  TS_HD ColumnSums(Range range, int64_t m, int64_t weights, const T* values, const T* pivot,
+                   double* sums, T* scratch)
+      : range(range),
+        m(m),
+        values(values),
+        pivot(pivot),
+        column(scratch),
+        lanes(weights * (m + 1), scratch + (m + 1) * kLanes, sums) {}
+
+  TS_HD void load(int64_t first_quad) {
+    for (int t = 0; t < kLanes; ++t) {
+      const int64_t i = lane_sample(first_quad, t);
+      const bool inside = i >= range.begin && i < range.end;
+      const T* const row = values + (inside ? i - range.begin : 0) * m;
+      for (int64_t c = 0; c < m; ++c) column[c * kLanes + t] = inside ? row[c] - pivot[c] : T(0);
+      column[m * kLanes + t] = inside ? T(1) : T(0);
+    }
+  }
+  TS_HD void add(const T* weight, int64_t row) {
+    for (int64_t c = 0; c <= m; ++c)
+      lanes.add_product(row * (m + 1) + c, column + c * kLanes, weight);
+  }
+  TS_HD void end() { lanes.end_block(); }
+  TS_HD void flush() { lanes.flush(); }
+};
+
+// Many columns: they are the vector.
+template <class T>
+struct RowSums {
+  Range range;
+  int64_t m;
+  int64_t size;
+  const T* values;
+  const T* pivot;
+  T* partial;  // [weights, m + 1]
+  double* sums;
+  int64_t first_quad = 0;
+  int64_t blocks = 0;
+
+  TS_HD RowSums(Range range, int64_t m, int64_t weights, const T* values, const T* pivot,
+                double* sums, T* scratch)
+      : range(range),
+        m(m),
+        size(weights * (m + 1)),
+        values(values),
+        pivot(pivot),
+        partial(scratch),
+        sums(sums) {
+    for (int64_t k = 0; k < size; ++k) partial[k] = T(0);
+  }
+
+  TS_HD void load(int64_t first) { first_quad = first; }
+  TS_HD void add(const T* weight, int64_t row) {
+    T* const sum = partial + row * (m + 1);
+    for (int t = 0; t < kLanes; ++t) {
+      const int64_t i = lane_sample(first_quad, t);
+      if (i < range.begin || i >= range.end) continue;
+      const T* value = values + (i - range.begin) * m;
+      TS_LANES
+      for (int64_t c = 0; c < m; ++c) sum[c] = fused(value[c] - pivot[c], weight[t], sum[c]);
+      sum[m] += weight[t];
+    }
+  }
+  TS_HD void end() {
+    if (++blocks % kFlushBlocks == 0) flush();
+  }
+  TS_HD void flush() {
+    for (int64_t k = 0; k < size; ++k) {
+      sums[k] += partial[k];
+      partial[k] = T(0);
+    }
+  }
+};
+
+// scratch: 4 n kLanes + kLanes.
+template <class T, class Sums>
+TS_HD void reduce_blocks(const Noise<T>& noise, Range range, Moment moment, Sums& sums,
+                         T* scratch) {
+  const int64_t n = noise.n;
+  const bool pairs = noise.pair_weight != T(0);
   T* score = scratch;                  // [n, kLanes]
   T* scale = score + n * kLanes;       // [n, kLanes]: scale weights, or for outer the noise
   T* mirror = scale + n * kLanes;      // [2, n, kLanes]: noise and score of the mirror images
   T* weight = mirror + 2 * n * kLanes; // [kLanes]
-  T* partial = weight + kLanes;        // [n + moments, columns]
-
-  const auto clear = [&] {
-    for (int64_t k = 0; k < (n + moments) * columns; ++k) partial[k] = T(0);
-  };
-  const auto flush = [&] {
-    for (int64_t k = 0; k < (n + moments) * columns; ++k) sums[k] += partial[k];
-    clear();
-  };
-
-  // Adds this block's products with one weight to one row of the partial sums.
-  const auto accumulate = [&](const T* w, T* row, int64_t first_quad) {
-    if (columns > 16) {
-      // Many columns: they are the vector.
-      for (int t = 0; t < kLanes; ++t) {
-        const int64_t i = lane_sample(first_quad, t);
-        if (i < range.begin || i >= range.end) continue;
-        const T* value = values + (i - range.begin) * m;
-        TS_LANES
-        for (int64_t c = 0; c < m; ++c) row[c] = fused(value[c] - pivot[c], w[t], row[c]);
-        row[m] += w[t];
-      }
-    } else {
-      T column[kLanes];
-      for (int64_t c = 0; c < columns; ++c) {
-        for (int t = 0; t < kLanes; ++t) {
-          const int64_t i = lane_sample(first_quad, t);
-          const bool inside = i >= range.begin && i < range.end;
-          column[t] = !inside ? T(0)
-                      : c == m ? T(1)
-                               : values[(i - range.begin) * m + c] - pivot[c];
-        }
-        row[c] += lane_dot(column, w);
-      }
-    }
-  };
-
-  clear();
-  int64_t blocks = 0;
   for_each_block(range, [&](int64_t first_quad) {
+    sums.load(first_quad);
     for (int64_t j = 0; j < n; ++j) {
       block_weights<T>(noise, range.element, j, first_quad, weight, score + j * kLanes,
                        scale + j * kLanes);
-      accumulate(score + j * kLanes, partial + j * columns, first_quad);
-      if (moment == Moment::diagonal)
-        accumulate(scale + j * kLanes, partial + (n + j) * columns, first_quad);
+      sums.add(score + j * kLanes, j);
+      if (moment == Moment::diagonal) sums.add(scale + j * kLanes, n + j);
     }
-    if (outer) {
+    if (moment == Moment::outer) {
       T* const mirror_noise = mirror;
       T* const mirror_score = mirror + n * kLanes;
       for (int64_t j = 0; j < n; ++j) {
@@ -98,13 +146,27 @@ void reduce(const Noise<T>& noise, Range range, Moment moment, int64_t m, const 
                       : T(0);
             weight[t] = pairs ? fused(noise.pair_weight, h + other, h) : h;
           }
-          accumulate(weight, partial + (n + i * n + j) * columns, first_quad);
+          sums.add(weight, n + i * n + j);
         }
       }
     }
-    if (++blocks % kFlushBlocks == 0) flush();
+    sums.end();
   });
-  flush();
+  sums.flush();
+}
+
+template <class T>
+void reduce(const Noise<T>& noise, Range range, Moment moment, int64_t m, const T* values,
+            const T* pivot, double* sums, T* scratch) {
+  const int64_t n = noise.n, weights = n + moment_size(moment, n);
+  T* const rest = scratch + (4 * n + 1) * kLanes;
+  if (columns_are_few(m, weights)) {
+    ColumnSums<T> columns(range, m, weights, values, pivot, sums, rest);
+    reduce_blocks(noise, range, moment, columns, scratch);
+  } else {
+    RowSums<T> rows(range, m, weights, values, pivot, sums, rest);
+    reduce_blocks(noise, range, moment, rows, scratch);
+  }
 }
 
 }  // namespace torchsmooth::TORCHSMOOTH_ISA
