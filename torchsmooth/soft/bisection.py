@@ -33,8 +33,8 @@ def bisect(
 
     The derivative is that of the *algorithm*, not of the root. As the scale goes to 0, the result
     goes to that of hard bisection, which is a staircase in the parameters: the derivative goes to 0
-    nearly everywhere, and is large near the parameters at which a midpoint is a root. Its average
-    over many steps of the stairs is the derivative of the root. `implicit_bisect` returns that
+    nearly everywhere, and is large, of either sign, near the parameters at which a midpoint is a
+    root. Its average over many stairs is the derivative of the root. `implicit_bisect` returns that
     derivative at every point, for any g that is smooth at its root.
 
     Nor is the result the expectation of bisection under noise: every decision after the first is
@@ -96,7 +96,7 @@ def implicit_bisect(
     - `params`: passed on to g. What g captures gets its derivatives, too.
     - `num_steps`: how often the bracket is halved, at least 0. None: as often as the type of g's
         values can tell (26 times in float32, 55 times in float64), that is to a width of
-        (hi - lo) / 2^num_steps.
+        (hi - lo) / 2^num_steps. A compiled graph grows with it.
 
     **Returns:** the root, of the broadcast shape and the type of g's values. Where the bracket
     holds several, it is the one that bisection ends at, and the derivative is that of this root:
