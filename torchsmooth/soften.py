@@ -505,14 +505,19 @@ class SoftIndex(_Stand):
 
     def float(self) -> Tensor:
         """The expected index."""
-        p = self.probabilities
-        return p @ torch.arange(p.shape[-1], dtype=p.dtype, device=p.device)
+        return self.to(torch.float32)
+
+    def double(self) -> Tensor:
+        """The expected index."""
+        return self.to(torch.float64)
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
         args, kwargs, dtype = _without_integers(args, kwargs)
         if dtype is None:  # a device, or another integer type
             return SoftIndex(self.probabilities.to(*args, **kwargs))
-        return self.float().to(*args, **kwargs)
+        p = self.probabilities
+        expected = p @ torch.arange(p.shape[-1], dtype=p.dtype, device=p.device)
+        return expected.to(*args, **kwargs)
 
 
 pytree.register_pytree_node(
@@ -803,12 +808,13 @@ def _define(
         table[function] = _StandRule(names[0], twin, apply)
 
 
-_define(_EVENTS, "ts.soft.logical_and", _pair_of_events(soft.logical_and), "logical_and")
-_define(_EVENTS, "ts.soft.logical_and", _pair_of_events(soft.logical_and), "bitwise_and", "__and__")
-_define(_EVENTS, "ts.soft.logical_or", _pair_of_events(soft.logical_or), "logical_or")
-_define(_EVENTS, "ts.soft.logical_or", _pair_of_events(soft.logical_or), "bitwise_or", "__or__")
-_define(_EVENTS, "ts.soft.logical_xor", _pair_of_events(soft.logical_xor), "logical_xor")
-_define(_EVENTS, "ts.soft.logical_xor", _pair_of_events(soft.logical_xor), "bitwise_xor", "__xor__")
+for _name, _twin in (
+    ("and", soft.logical_and),
+    ("or", soft.logical_or),
+    ("xor", soft.logical_xor),
+):
+    _aliases = (f"logical_{_name}", f"bitwise_{_name}", f"__{_name}__")
+    _define(_EVENTS, f"ts.soft.{_aliases[0]}", _pair_of_events(_twin), *_aliases)
 _define(_EVENTS, "ts.soft.logical_not", _not_event, "logical_not", "bitwise_not")
 _define(_EVENTS, "ts.soft.logical_xor", _pair_of_events(soft.logical_xor), "ne", "not_equal")
 _define(_EVENTS, "not of ts.soft.logical_xor", _pair_of_events(_same_event), "eq")
@@ -1324,7 +1330,7 @@ def _drops_fraction(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     if not args or not isinstance(args[0], Tensor) or not args[0].is_floating_point():
         return False
     for target in (*args[1:], *kwargs.values()):
-        dtype = target.dtype if isinstance(target, Tensor) else target
+        dtype = getattr(target, "dtype", target)  # of a tensor, or of a type such as LongTensor
         if isinstance(dtype, str):
             dtype = getattr(torch, dtype.rpartition(".")[2].lower().replace("tensor", ""), None)
         if isinstance(dtype, torch.dtype) and not (dtype.is_floating_point or dtype.is_complex):
