@@ -6,6 +6,8 @@ softness: of three values, the one with the best element-wise accuracy (less noi
 on the validation split after a short pilot with seed 0. Runs are kept: what is finished is not run
 again, what was interrupted is continued.
 
+Needs torchsmooth[benchmarks,examples,mnist].
+
     python mnist_sort.py --data-root data     # writes results/mnist_sort.json, .md and .png
 """
 

@@ -382,6 +382,21 @@ def test_a_missing_package(capsys, monkeypatch, tmp_path, options, module, packa
     assert f"pip install torchsmooth[{extra}]" in message
 
 
+@pytest.mark.parametrize(
+    ("extra", "package"),
+    [
+        ("examples", "scikit-learn"),
+        ("mnist", "torchvision"),
+        ("benchmarks", "diffsort"),
+        ("benchmarks", "torchsort"),
+    ],
+)
+def test_the_extra_that_an_error_names_has_the_package(pytestconfig, extra, package):
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    project = tomllib.loads((pytestconfig.rootpath / "pyproject.toml").read_text())["project"]
+    assert package in project["optional-dependencies"][extra]
+
+
 def test_a_run_is_not_continued_with_other_settings(capsys, tmp_path):
     run("--output", tmp_path, "--steps", 1)
     message = fails(capsys, "--resume", tmp_path, "--scale", "1/4", "--covariate", "fx")
