@@ -178,7 +178,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             of_method = [r for r in results if r["method"] == method]
             best = min(of_method, key=lambda r: r["cost"])
             xs, ys = trajectory(best["velocity"])
-            label = f"{method}: v = {best['velocity']:.2f} m/s, cost {best['cost']:.3f}"
+            velocity_found = round(best["velocity"], 2) + 0.0  # no -0
+            label = f"{method}: v = {velocity_found:.2f} m/s, cost {best['cost']:.3f}"
             flight.plot(xs, ys, color=colour, label=label)
             for i, row in enumerate(of_method):
                 way.plot(row["path"], color=colour, label=method if i == 0 else None)
@@ -194,12 +195,17 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
         flight.annotate("hole", (HOLE, 0.0), (HOLE - 0.06, 0.12))
         flight.axvline(WALL, color="black", linewidth=3)
         flight.set(title="The best ball of each", xlabel="x [m]", ylabel="height [m]")
-        flight.set(xlim=(-0.1, 2.7), ylim=(-0.05, 1.75))
+        flight.set(xlim=(-0.1, 2.7), ylim=(-0.05, 1.5))
         way.set(title="Velocity on the way", xlabel="step of Adam", ylabel="v [m/s]")
-        cost.set(title="Cost", xlabel="v [m/s]", ylabel="expected cost", ylim=(0, 1.9))
+        cost.set(
+            title=f"Cost under noise of {shown:g} m",
+            xlabel="v [m/s]",
+            ylabel="expected cost",
+            ylim=(0, 1.9),
+        )
         gradient.set(title="Its derivative", xlabel="v [m/s]", ylabel="d cost / dv")
         for axis in (flight, way, cost, gradient):
-            axis.legend(fontsize=9)
+            axis.legend(fontsize=9, frameon=True, loc="upper right")
         plotting.save(figure, path)
 
 
@@ -252,7 +258,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{'method':>8} {'start':>7} {'found v':>9} {'hard cost':>10}  caught at landing")
     for row in results:
         print(
-            f"{row['method']:>8} {row['start']:7.2f} {row['velocity']:9.4f} {row['cost']:10.4f}  "
+            f"{row['method']:>8} {row['start']:7.2f} {row['velocity']:9.3f} {row['cost']:10.4f}  "
             f"{row['landing'] or 'never'}"
         )
     draw(results, picture)

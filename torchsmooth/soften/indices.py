@@ -1,0 +1,109 @@
+"""Operators that take soft indices.
+
+Each gets the function that was called and its arguments.
+"""
+
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import soft
+from .events import assign
+from .stands import INDICES, SoftBoolean, SoftIndex, define, refusal
+
+
+def _take(func: Callable[..., Any], input: Any, index: Any) -> Any:
+    if not isinstance(index, SoftIndex) or not isinstance(input, Tensor):
+        raise refusal(
+            "a soft index cannot be combined with other indices, or index what is itself soft",
+            "use x.movedim(dim, 0)[index], torch.gather or torch.take_along_dim",
+        )
+    return soft.take(input, index.probabilities)
+
+
+def _take_flat(func: Callable[..., Any], input: Tensor, index: SoftIndex) -> Tensor:
+    return soft.take(input.reshape(-1), index.probabilities)
+
+
+def _index_select(func: Callable[..., Any], input: Tensor, dim: int, index: SoftIndex) -> Tensor:
+    return soft.take(input, index.probabilities, dim)
+
+
+def _gather(
+    func: Callable[..., Any], input: Tensor, dim: int, index: SoftIndex, **_: Any
+) -> Tensor:
+    return _take_along_dim(func, input, index, dim)
+
+
+def _take_along_dim(
+    func: Callable[..., Any], input: Tensor, indices: SoftIndex, dim: int | None = None
+) -> Tensor:
+    if dim is None:
+        return _take_flat(func, input, indices.flatten())
+    dim = dim % input.ndim if input.ndim else 0
+    if indices.ndim != input.ndim:
+        raise ValueError(
+            f"index must have as many dimensions as x, got {indices.ndim} and {input.ndim}; use "
+            "index.unsqueeze(dim), or argmax with keepdim=True"
+        )
+    rows = input.movedim(dim, -1).unsqueeze(-2)
+    chosen = soft.take_along_dim(rows, indices.probabilities.movedim(dim, -2), -1)
+    return chosen.movedim(-1, dim)
+
+
+def _one_hot(func: Callable[..., Any], input: SoftIndex, num_classes: int = -1) -> Tensor:
+    p = input.probabilities
+    more = 0 if num_classes == -1 else num_classes - p.shape[-1]
+    if more < 0:
+        raise ValueError(
+            f"num_classes must be at least the number of values of the index, {p.shape[-1]}, got "
+            f"{num_classes}; pass {p.shape[-1]}"
+        )
+    return F.pad(p, (0, more))
+
+
+def _embedding(
+    func: Callable[..., Any], input: SoftIndex, weight: Tensor, *_: Any, **__: Any
+) -> Tensor:
+    return soft.take(weight, input.probabilities)
+
+
+def _index_is(func: Callable[..., Any], input: Any, other: Any) -> SoftBoolean:
+    index, value = (input, other) if isinstance(input, SoftIndex) else (other, input)
+    p = index.probabilities
+    n = p.shape[-1]
+    if isinstance(value, SoftIndex):
+        if value.probabilities.shape[-1] != n:
+            raise ValueError(
+                f"soft indices must have the same values, got {n} and "
+                f"{value.probabilities.shape[-1]}; pad their probabilities with zeros"
+            )
+        return SoftBoolean((p * value.probabilities).sum(-1))
+    if isinstance(value, Tensor) and not value.is_floating_point():
+        value = value.to(p.device)
+        inside = (value >= 0) & (value < n)
+        matches = F.one_hot(torch.where(inside, value, 0).long(), n) * inside.unsqueeze(-1)
+        return SoftBoolean((p * matches).sum(-1))
+    if not isinstance(value, numbers.Integral):
+        raise index._refuse("comparison with what is no integer")
+    return SoftBoolean(p[..., int(value)] if 0 <= int(value) < n else torch.zeros_like(p[..., 0]))
+
+
+def _index_is_not(func: Callable[..., Any], input: Any, other: Any) -> SoftBoolean:
+    return SoftBoolean(soft.logical_not(_index_is(func, input, other).probability))
+
+
+define(INDICES, "ts.soft.take", _take, "__getitem__")
+define(INDICES, "ts.soft.take", _take_flat, "take")
+define(INDICES, "ts.soft.take", _index_select, "index_select")
+define(INDICES, "ts.soft.take_along_dim", _gather, "gather")
+define(INDICES, "ts.soft.take_along_dim", _take_along_dim, "take_along_dim")
+define(INDICES, "its probabilities", _one_hot, "one_hot")
+define(INDICES, "ts.soft.take", _embedding, "embedding")
+define(INDICES, "its probabilities", _index_is, "eq")
+define(INDICES, "its probabilities", _index_is_not, "ne", "not_equal")
+define(INDICES, None, assign, "__setitem__")
