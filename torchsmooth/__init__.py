@@ -35,6 +35,7 @@ from .samplers import (
     Sobol as Sobol,
 )
 from .smoothing import Smoothed as Smoothed, smooth as smooth
+from .soften import SoftBoolean as SoftBoolean, SoftIndex as SoftIndex, soften as soften
 from .straight_through import straight_through as straight_through
 
 
