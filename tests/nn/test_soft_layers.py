@@ -459,8 +459,14 @@ compiler = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::Fut
 
 @compiler
 @pytest.mark.usefixtures("fresh_compiler")
-def test_compiled(layer: Layer) -> None:
+@pytest.mark.parametrize(
+    "name",
+    "SoftHeaviside SoftReLU SoftClamp SoftRound SoftQuantize SoftMaximum SoftEqual SoftArgMax "
+    "SoftAMax SoftArgMaxQuadrature SoftTopKMaskQuadrature SoftAMinQuadrature SoftBranch".split(),
+)
+def test_compiled(name: str) -> None:
     """One graph for all scales, and one of the hard operator, with the same gradients."""
+    layer = LAYERS[name]
     inputs = [x.requires_grad_() for x in example(layer)]
     module = layer.make(layer.law(0.5), learn_scale=True, eval_mode="hard").double()
     compiled = torch.compile(module, fullgraph=True, backend="eager")
