@@ -193,7 +193,6 @@ class AbstractDistribution(abc.ABC):
     """What the compiled kernels call the law; None if they do not know it."""
 
     _mean: ClassVar[float | None] = None  # of scale 1; None if there is none, or none is known
-    _reach: ClassVar[float] = 1e3  # so many scales away, both tails are 0 in every type
     _crossover: ClassVar[float]  # up to this scale steps are summed, beyond it waves
     _steps: ClassVar[int]  # terms of the sum of steps, on each side
     _waves_needed: ClassVar[int]  # terms of the Fourier series
@@ -389,11 +388,8 @@ class AbstractDistribution(abc.ABC):
         ends = torch.where(x > hi, hi, torch.where(x > lo, x, lo))
         wide = ends + self._gap(x - lo, scale) - self._gap(x - hi, scale)
         start, width = torch.where(narrow, lo, 0.0), torch.where(narrow, hi - lo, 0.0)
-        slope = torch.zeros_like(wide)
-        for node, weight in _LEGENDRE:
-            above = _differentiable(self, "above", start + node * width - x, scale)
-            slope = slope + weight * above
-        return torch.where(narrow, start + width * slope, wide).to(dtype)
+        rise = self._narrow_rise(x - hi, width, scale)
+        return torch.where(narrow, start + rise, wide).to(dtype)
 
     def probability_between(self, lo: Tensor, hi: Tensor) -> Tensor:
         """P(lo < noise < hi), elementwise, without cancellation in the tails or in short intervals.
@@ -512,6 +508,14 @@ class AbstractDistribution(abc.ABC):
 
     # Values, of which no derivative is taken, and slopes in x and in the scale.
 
+    def _narrow_rise(self, beyond: Tensor, width: Tensor, scale: float | Tensor) -> Tensor:
+        """E clamp(beyond + width + noise, 0, width), for widths far below the scale."""
+        slope = torch.zeros_like(beyond)
+        for node, weight in _LEGENDRE:
+            at_node = _differentiable(self, "above", -(beyond + node * width), scale)
+            slope = slope + weight * at_node
+        return width * slope
+
     def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
         above, distance = _split_at_zero(x)
         tail = self._tail(distance, scale, above)
@@ -610,6 +614,13 @@ class AbstractDistribution(abc.ABC):
         # Of the first the derivative may be infinite where it is not taken.
         log_tail = self._log_tail(torch.where(near, distance, 0.0), scale, above)
         return torch.where(near, log_tail, torch.log1p(-self._tail(distance, scale, above)))
+
+    @property
+    def _reach(self) -> float:
+        """So many scales away, both tails are 0 in every type."""
+        # No attribute: under torch.compile(dynamic=True) that would be an input of the graph, which
+        # the second autograd function in it cannot have.
+        return 1e3
 
     def _ratio(self, distance: Tensor, scale: float | Tensor) -> Tensor:
         """distance / scale, held at the reach: there all derivatives are 0.
@@ -903,17 +914,49 @@ class Logistic(AbstractTailLaw):
     def _tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
         return torch.sigmoid(-self._ratio(distance, scale))
 
+    def _exponential(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """z = x / scale, e = exp(-|z|) and 1 / (1 + e), one expression for values and slopes.
+
+        A compiler that fuses both computes the exponential once.
+        """
+        z = (x / scale).clamp(-self._reach, self._reach)
+        e = torch.where(z < 0, z, -z).exp()
+        return z, e, 1 / (1 + e)
+
     def _density(self, z: Tensor) -> Tensor:
-        # The law is symmetric, so that the sign of the exponent does not matter.
-        bound = math.log(torch.finfo(z.dtype).max) - 1
-        e = z.clamp(-bound, bound).exp()
-        return e / (1 + e) / (1 + e)
+        _, e, rest = self._exponential(z, 1.0)
+        return e * rest * rest
 
     def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
-        return torch.sigmoid(-x / scale)
+        z, e, rest = self._exponential(x, scale)
+        return torch.where(z < 0, rest, e * rest)
 
     def _value_of_below(self, x: Tensor, scale: float | Tensor) -> Tensor:
-        return torch.sigmoid(x / scale)
+        z, e, rest = self._exponential(x, scale)
+        return torch.where(z < 0, e * rest, rest)
+
+    def _value_of_gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        _, e, _ = self._exponential(x, scale)
+        return scale * torch.log1p(e)
+
+    def _slopes_of_below(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+        z, e, rest = self._exponential(x, scale)
+        density = e * rest * rest / scale
+        return density, -z * density
+
+    def _slopes_of_gap(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+        z, e, rest = self._exponential(x, scale)
+        tail = e * rest
+        in_scale = torch.log1p(e) + torch.where(z < 0, -z, z) * tail
+        return torch.where(x > 0, -tail, tail), in_scale
+
+    def _narrow_rise(self, beyond: Tensor, width: Tensor, scale: float | Tensor) -> Tensor:
+        # The difference of two softplus, log(1 + (exp(width) - 1) P(noise < beyond)) at scale 1.
+        # Both functions by their series, which is exact to rounding for such widths.
+        w = width / scale
+        u = w * _horner(w, 1.0, 1 / 2, 1 / 6, 1 / 24, 1 / 120)
+        u = u * _differentiable(self, "below", beyond, scale)
+        return scale * u * _horner(u, 1.0, -1 / 2, 1 / 3, -1 / 4, 1 / 5)
 
     def _log_tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
         e = torch.exp(-self._ratio(distance, scale))
@@ -1414,7 +1457,6 @@ class FromTorch(AbstractDistribution):
     """
 
     name = None
-    _reach = 1e60  # the law may have a scale of its own
 
     distribution: Distribution
 
@@ -1430,6 +1472,10 @@ class FromTorch(AbstractDistribution):
 
     def __repr__(self) -> str:
         return f"FromTorch({self.distribution}, {self._repr_scale()})"
+
+    @property
+    def _reach(self) -> float:
+        return 1e60  # the law may have a scale of its own
 
     def mean(self) -> float | Tensor:
         return self.distribution.mean * self._elementwise_scale("mean")

@@ -271,3 +271,16 @@ def test_bad_input() -> None:
         soft.topk_mask_quadrature(x, 4, 1, ts.Gumbel())
     with pytest.raises(ValueError, match="num_nodes must be at least 2"):
         soft.argmax_quadrature(x, 1, ts.Gumbel(), num_nodes=1)
+
+
+@pytest.mark.parametrize("dim", [0, -1])
+def test_quadrature_with_a_scale_of_more_dimensions(dim: int) -> None:
+    """The dimension is x's, not that of what x and the scale broadcast to."""
+    x = torch.randn(4, dtype=torch.float64)
+    scale = torch.tensor([[0.5], [1.0], [2.0]], dtype=torch.float64)
+    p = soft.argmax_quadrature(x, dim, ts.Gaussian(scale))
+    highest = soft.amax_quadrature(x, dim, ts.Gaussian(scale))
+    for row, value, s in zip(p, highest, scale, strict=True):
+        torch.testing.assert_close(row, soft.argmax_quadrature(x, dim, ts.Gaussian(s)))
+        torch.testing.assert_close(value, soft.amax_quadrature(x, dim, ts.Gaussian(s)))
+    torch.testing.assert_close(p.sum(-1), torch.ones(3, dtype=torch.float64))

@@ -13,6 +13,7 @@ from .smoothing_layer import AbstractSmoothingLayer as AbstractSmoothingLayer
 from .soft import (
     AbstractElementwiseLayer as AbstractElementwiseLayer,
     AbstractReductionLayer as AbstractReductionLayer,
+    GumbelSoftmax as GumbelSoftmax,
     SoftAbs as SoftAbs,
     SoftAMax as SoftAMax,
     SoftAMaxQuadrature as SoftAMaxQuadrature,

@@ -83,7 +83,7 @@ def topk_mask_quadrature(
     tensor([0.2712, 0.7759, 0.9528])
     """
     law, dtype, (x,) = elementwise(x, distribution)
-    dim = check_dim(dim, x)
+    dim = check_dim(dim, x) - x.ndim  # from the end: the scale may add dimensions
     k = check_int(k, "k", 1, 2)
     check_bool(largest, "largest")
     x, scale = _rows(x, dim, law)
@@ -159,7 +159,7 @@ def _extremum(
     largest: bool,
 ) -> Tensor:
     law, dtype, (x,) = elementwise(x, distribution)
-    dim = check_dim(dim, x)
+    dim = check_dim(dim, x) - x.ndim  # from the end: the scale may add dimensions
     check_bool(keepdim, "keepdim")
     law.mean()  # raises if there is none
     x, scale = _rows(x, dim, law)

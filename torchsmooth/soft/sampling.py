@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from .._arguments import check_bool, check_dim, check_floating, compute_dtype
-from ..distributions import Gumbel
+from ..distributions import Gumbel, values_are_readable
 from ..samplers import MonteCarlo, seed_tensor
 from ..straight_through import straight_through
 
 
 def gumbel_softmax(
     logits: Tensor,
-    temperature: float = 1.0,
+    temperature: float | Tensor = 1.0,
     *,
     dim: int = -1,
     hard: bool = False,
@@ -32,7 +32,8 @@ def gumbel_softmax(
 
     - `logits`: floating-point tensor of unnormalised log probabilities; -inf for impossible ones.
         Half types are computed in float32.
-    - `temperature`: a positive number. Towards 0 the samples become one-hot.
+    - `temperature`: a positive number, or a floating-point tensor of one element, which may require
+        grad. Towards 0 the samples become one-hot.
     - `dim`: the dimension of the categories.
     - `hard`: whether the value is the one-hot sample, with the gradient of the relaxed one
         (straight-through, biased).
@@ -51,21 +52,35 @@ def gumbel_softmax(
     logits = check_floating(logits, "logits")
     dim = check_dim(dim, logits)
     check_bool(hard, "hard")
-    expected = "temperature must be a positive number"
-    if isinstance(temperature, bool) or not isinstance(temperature, numbers.Real):
-        raise TypeError(f"{expected}, got {temperature!r}; pass for example 1.0")
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"{expected}, got {temperature}; pass for example 1.0")
+    temperature = _check_temperature(temperature)
     rows = logits.movedim(dim, -1).to(compute_dtype(logits.dtype))
     n = rows.shape[-1]
     noise, _ = Gumbel().draw(_words(math.prod(rows.shape[:-1]), n, seed, rows.device), rows.dtype)
     noisy = rows + noise.reshape(rows.shape)
-    soft = torch.softmax(noisy / float(temperature), -1)
+    soft = torch.softmax(noisy / temperature, -1)
     if hard and n > 0:
         choice = noisy.detach().argmax(-1, keepdim=True)
         one_hot = torch.zeros_like(soft).scatter(-1, choice, 1.0)
         soft = straight_through(one_hot, soft)
     return soft.movedim(-1, dim).to(logits.dtype)
+
+
+def _check_temperature(temperature: object) -> float | Tensor:
+    expected = "temperature must be a positive number, or a tensor of one"
+    if isinstance(temperature, Tensor):
+        if temperature.numel() != 1 or not temperature.is_floating_point():
+            raise ValueError(
+                f"{expected}, got {temperature.dtype} of shape {tuple(temperature.shape)}; pass "
+                "for example 1.0"
+            )
+        if values_are_readable(temperature) and not 0 < temperature.item() < math.inf:
+            raise ValueError(f"{expected}, got {temperature.item()}; pass for example 1.0")
+        return temperature.reshape(())
+    if isinstance(temperature, bool) or not isinstance(temperature, numbers.Real):
+        raise TypeError(f"{expected}, got {temperature!r}; pass for example 1.0")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"{expected}, got {temperature}; pass for example 1.0")
+    return float(temperature)
 
 
 def _words(rows: int, n: int, seed: int | Tensor | None, device: torch.device) -> Tensor:

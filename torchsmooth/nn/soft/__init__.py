@@ -19,6 +19,7 @@ from .elementwise import (
     SoftThreshold as SoftThreshold,
 )
 from .elementwise_layer import AbstractElementwiseLayer as AbstractElementwiseLayer
+from .gumbel_softmax import GumbelSoftmax as GumbelSoftmax
 from .quadrature import (
     SoftAMaxQuadrature as SoftAMaxQuadrature,
     SoftAMinQuadrature as SoftAMinQuadrature,
