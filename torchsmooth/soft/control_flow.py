@@ -186,7 +186,7 @@ class _Guard(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         (dead,) = ctx.saved_tensors
-        return torch.where(_pad(dead, grad.ndim) & ~grad.isfinite(), 0.0, grad), None
+        return torch.where(dead & ~grad.isfinite(), 0.0, grad), None
 
     @staticmethod
     def vmap(
@@ -196,7 +196,7 @@ class _Guard(torch.autograd.Function):
             t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
             for t, dim in zip((x, dead), in_dims, strict=True)
         )
-        return _apply_guard(x, dead), 0
+        return _apply_guard(x, _pad(dead, x.ndim)), 0
 
 
 class _EagerGuard(_Guard):
@@ -222,7 +222,7 @@ def _guard(tree: Any, dead: Tensor) -> Any:
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
             return leaf
         batched = leaf.shape[: dead.ndim] == dead.shape
-        return _apply_guard(leaf, dead if batched else dead.all())
+        return _apply_guard(leaf, _pad(dead, leaf.ndim) if batched else dead.all())
 
     return pytree.tree_map(guard, tree)
 
@@ -309,7 +309,7 @@ def _share(weight: Tensor, value: Tensor) -> Tensor:
 
 def _pad(x: Tensor, ndim: int) -> Tensor:
     """With dimensions of size 1 at the end, up to `ndim`."""
-    return x.reshape((*x.shape, *[1] * (ndim - x.ndim)))
+    return x[(..., *[None] * (ndim - x.ndim))]
 
 
 def _add_shares(totals: list[Tensor], weight: Tensor, leaves: list[Tensor]) -> list[Tensor]:
