@@ -273,13 +273,16 @@ def _blend(p: Tensor, a: object, q: Tensor, b: object, default: torch.dtype) -> 
     dtype = default
     if tensors:
         dtype = torch.promote_types(tensors[0].dtype, tensors[-1].dtype)
-    a, b = (
-        x.to(dtype) if isinstance(x, Tensor) else torch.full((), x, dtype=dtype, device=p.device)
-        for x in (a, b)
-    )
-    if a.ndim != b.ndim:
-        a, b = torch.broadcast_tensors(a, b)
-    return (_share(p, a) + _share(q, b)).to(dtype)
+    first, second = (_to_tensor(x, dtype, p.device) for x in (a, b))
+    if first.ndim != second.ndim:
+        first, second = torch.broadcast_tensors(first, second)
+    return (_share(p, first) + _share(q, second)).to(dtype)
+
+
+def _to_tensor(x: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    if isinstance(x, Tensor):
+        return x.to(dtype)
+    return torch.full((), x, dtype=dtype, device=device)
 
 
 def _is_number(x: object) -> bool:
