@@ -144,7 +144,8 @@ def draw(studies: dict[str, dict[str, Any]], scale: float, path: Path) -> None:
             root.set(title="tangents of the root and of the program", ylabel="dx/dθ")
             for axis in axes:
                 axis.set_xlabel("θ")
-                axis.legend(fontsize=9, frameon=True, loc="lower right")
+                if name == next(iter(studies)):  # the colours of all rows are the same
+                    axis.legend(fontsize=9, frameon=True, loc="lower right")
         plotting.save(figure, path)
 
 

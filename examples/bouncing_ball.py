@@ -187,16 +187,21 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             leaf = velocity.clone().requires_grad_()
             value = METHODS[method](leaf, shown, 0)
             (slope,) = torch.autograd.grad(value.sum(), leaf)
-            label = "hard, and AD's gradient" if method == "AD" else method
-            style: dict[str, Any] = {"color": colour, "label": label}
-            cost.plot(velocity, value.detach(), **style, linewidth=1 if method == "AD" else 1.8)
-            gradient.plot(velocity, slope, **style)
+            hard = method == "AD"
+            cost.plot(
+                *(velocity, value.detach()),
+                color=colour,
+                linewidth=1 if hard else 1.8,
+                label="hard" if hard else method,
+            )
+            gradient.plot(velocity, slope, color=colour, label=method)
         flight.plot([HOLE - RADIUS, HOLE + RADIUS], [0, 0], color="black", linewidth=6)
         flight.annotate("hole", (HOLE, 0.0), (HOLE - 0.06, 0.12))
         flight.axvline(WALL, color="black", linewidth=3)
         flight.set(title="The best ball of each", xlabel="x [m]", ylabel="height [m]")
-        flight.set(xlim=(-0.1, 2.7), ylim=(-0.05, 1.5))
+        flight.set(xlim=(-0.1, 2.7), ylim=(-0.05, 1.6))
         way.set(title="Velocity on the way", xlabel="step of Adam", ylabel="v [m/s]")
+        way.set_ylim(top=1.35 * max(row["path"][0] for row in results))
         cost.set(
             title=f"Cost under noise of {shown:g} m",
             xlabel="v [m/s]",
@@ -204,8 +209,9 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             ylim=(0, 1.9),
         )
         gradient.set(title="Its derivative", xlabel="v [m/s]", ylabel="d cost / dv")
+        gradient.set_ylim(top=14)
         for axis in (flight, way, cost, gradient):
-            axis.legend(fontsize=9, frameon=True, loc="upper right")
+            axis.legend(fontsize=9, loc="upper center")
         plotting.save(figure, path)
 
 

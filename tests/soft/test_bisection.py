@@ -1,10 +1,12 @@
 """Bisection against roots in closed form, and against the hard algorithm."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+import torch._dynamo
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
@@ -194,11 +196,22 @@ def test_elements_without_a_root_are_nan_where_nobody_may_look() -> None:
     assert root[0].item() == pytest.approx(0.25) and root[1].isnan()
 
 
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
 @pytest.mark.parametrize("function", ["bisect", "implicit_bisect"])
 @pytest.mark.parametrize(
-    "transform", [lambda f: f, torch.vmap, torch.func.jacrev], ids=["plain", "vmap", "jacrev"]
+    ("transform", "dynamic"),
+    [(lambda f: f, False), (torch.vmap, False), (torch.func.jacrev, True)],
+    ids=["plain", "vmap", "jacrev of any size"],
 )
-def test_compiled_without_a_graph_break(function: str, transform: Any) -> None:
+def test_compiled_without_a_graph_break(
+    function: str, transform: Any, dynamic: bool, fresh_compiler: None
+) -> None:
     def root(theta: Tensor) -> Tensor:
         if function == "bisect":
             noise = ts.Logistic(0.01)
@@ -206,7 +219,7 @@ def test_compiled_without_a_graph_break(function: str, transform: Any) -> None:
         return soft.implicit_bisect(square, 0.0, 1.0, theta, num_steps=6)
 
     theta = doubles(0.2, 0.8)
-    compiled = torch.compile(transform(root), fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(transform(root), fullgraph=True, backend="aot_eager", dynamic=dynamic)
     torch.testing.assert_close(compiled(theta), transform(root)(theta))
     if transform is torch.func.jacrev:
         return

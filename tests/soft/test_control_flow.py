@@ -1,10 +1,12 @@
 """Branches and loops against enumeration of their paths, and against the hard program."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+import torch._dynamo
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
@@ -343,12 +345,24 @@ def program(x: Tensor) -> Tensor:
     return soft.while_loop(lambda y: 2 - y, lambda y: y + 0.7, y, 3, distribution=law)
 
 
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
 @pytest.mark.parametrize(
-    "transform", [lambda f: f, torch.vmap, torch.func.jacrev], ids=["plain", "vmap", "jacrev"]
+    ("transform", "dynamic"),
+    [(lambda f: f, False), (torch.vmap, False), (torch.func.jacrev, True)],
+    ids=["plain", "vmap", "jacrev of any size"],
 )
-def test_compiled_without_a_graph_break(transform: Any) -> None:
-    function, x = transform(program), doubles(0.3, 1.2, 2.5)
-    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+def test_compiled_without_a_graph_break(
+    transform: Any, dynamic: bool, fresh_compiler: None
+) -> None:
+    function = transform(program)
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    x = doubles(0.3, 1.2, 2.5)
     torch.testing.assert_close(compiled(x), function(x))
     if transform is torch.func.jacrev:
         return

@@ -129,7 +129,7 @@ def implicit_bisect(
         # One end that moves makes a smaller graph than two. Halves of a width are exact.
         width = 0.5 * (b - a)
         for _ in range(num_steps):
-            beyond = start * _evaluate(g, a + width, params).sign() > 0
+            beyond = start * _evaluate(g, a + width, params) > 0
             a = torch.where(beyond, a + width, a)
             width = 0.5 * width
         root = torch.where(crossing, a + width, math.nan)

@@ -186,7 +186,7 @@ class _Guard(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         (dead,) = ctx.saved_tensors
-        return torch.where(_pad(dead, grad.ndim) & ~grad.isfinite(), 0.0, grad), None
+        return torch.where(dead & ~grad.isfinite(), 0.0, grad), None
 
     @staticmethod
     def vmap(
@@ -196,7 +196,7 @@ class _Guard(torch.autograd.Function):
             t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
             for t, dim in zip((x, dead), in_dims, strict=True)
         )
-        return _apply_guard(x, dead), 0
+        return _apply_guard(x, _pad(dead, x.ndim)), 0
 
 
 class _EagerGuard(_Guard):
@@ -222,7 +222,7 @@ def _guard(tree: Any, dead: Tensor) -> Any:
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
             return leaf
         batched = leaf.shape[: dead.ndim] == dead.shape
-        return _apply_guard(leaf, dead if batched else dead.all())
+        return _apply_guard(leaf, _pad(dead, leaf.ndim) if batched else dead.all())
 
     return pytree.tree_map(guard, tree)
 
@@ -273,13 +273,16 @@ def _blend(p: Tensor, a: object, q: Tensor, b: object, default: torch.dtype) -> 
     dtype = default
     if tensors:
         dtype = torch.promote_types(tensors[0].dtype, tensors[-1].dtype)
-    a, b = (
-        x.to(dtype) if isinstance(x, Tensor) else torch.full((), x, dtype=dtype, device=p.device)
-        for x in (a, b)
-    )
-    if a.ndim != b.ndim:
-        a, b = torch.broadcast_tensors(a, b)
-    return (_share(p, a) + _share(q, b)).to(dtype)
+    first, second = (_to_tensor(x, dtype, p.device) for x in (a, b))
+    if first.ndim != second.ndim:
+        first, second = torch.broadcast_tensors(first, second)
+    return (_share(p, first) + _share(q, second)).to(dtype)
+
+
+def _to_tensor(x: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    if isinstance(x, Tensor):
+        return x.to(dtype)
+    return torch.full((), x, dtype=dtype, device=device)
 
 
 def _is_number(x: object) -> bool:
@@ -309,7 +312,7 @@ def _share(weight: Tensor, value: Tensor) -> Tensor:
 
 def _pad(x: Tensor, ndim: int) -> Tensor:
     """With dimensions of size 1 at the end, up to `ndim`."""
-    return x.reshape((*x.shape, *[1] * (ndim - x.ndim)))
+    return x[(..., *[None] * (ndim - x.ndim))]
 
 
 def _add_shares(totals: list[Tensor], weight: Tensor, leaves: list[Tensor]) -> list[Tensor]:
