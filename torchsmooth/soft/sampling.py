@@ -78,9 +78,10 @@ def _check_temperature(temperature: object) -> float | Tensor:
         return temperature.reshape(())
     if isinstance(temperature, bool) or not isinstance(temperature, numbers.Real):
         raise TypeError(f"{expected}, got {temperature!r}; pass for example 1.0")
-    if not 0 < temperature < math.inf:
+    number = float(temperature)
+    if not 0 < number < math.inf:
         raise ValueError(f"{expected}, got {temperature}; pass for example 1.0")
-    return float(temperature)
+    return number
 
 
 def _words(rows: int, n: int, seed: int | Tensor | None, device: torch.device) -> Tensor:
