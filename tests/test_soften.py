@@ -168,6 +168,43 @@ def test_integers_stay(program: tuple[str, Callable, Callable]) -> None:
     assert len(report) == 0
 
 
+KEPT: list[Callable[..., Any]] = [
+    lambda x, dim, keepdim: tuple(x.max(dim, keepdim)),
+    lambda x, dim, keepdim: tuple(x.min(dim, keepdim)),
+    lambda x, dim, keepdim: tuple(x.median(dim, keepdim)),
+    lambda x, dim, keepdim: x.amax(dim, keepdim),
+    lambda x, dim, keepdim: x.amin((dim,), keepdim),
+    lambda x, dim, keepdim: x.argmax(dim, keepdim),
+    lambda x, dim, keepdim: x.argmin(None, keepdim),
+    lambda x, dim, keepdim: x.quantile(0.3, dim, keepdim),
+    lambda x, dim, keepdim: x.quantile(0.3, None, keepdim),
+    lambda x, dim, keepdim: x.quantile(x.new_tensor([0.1, 0.9]), dim, keepdim),
+    lambda x, dim, keepdim: x.quantile(x.new_tensor([0.1, 0.9]), None, keepdim),
+    lambda x, dim, keepdim: tuple(x.sort(dim, keepdim)),
+    lambda x, dim, keepdim: x.argsort(dim, keepdim),
+    lambda x, dim, keepdim: tuple(x.topk(1, dim, keepdim)),
+]
+"""Hard programs, whose second flag is `descending` or `largest` for the last three."""
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 4)], ids=str)
+@pytest.mark.parametrize("index", range(len(KEPT)))
+def test_dimensions(index: int, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, dtype=torch.float64)
+    for dim, flag in itertools.product(sorted({0, -1, max(x.ndim - 2, 0)}), (False, True)):
+        expected = KEPT[index](x, dim, flag)
+        with softened(ts.Gumbel(1e-9), num_samples=4):
+            actual = KEPT[index](x, dim, flag)
+        expected, actual = (v if isinstance(v, tuple) else (v,) for v in (expected, actual))
+        for soft_one, hard_one in zip(actual, expected, strict=True):
+            assert soft_one.shape == hard_one.shape
+            if isinstance(soft_one, SoftIndex):
+                assert soft_one.probabilities.shape[:-1] == hard_one.shape
+                assert torch.equal(soft_one.probabilities.argmax(-1), hard_one)
+            else:
+                torch.testing.assert_close(soft_one, hard_one, rtol=0, atol=1e-7)
+
+
 def test_extrema_of_other_laws() -> None:
     x, law = points(), ts.Gaussian(0.4)
     with softened(law):
@@ -466,6 +503,7 @@ def test_what_stays() -> None:
         assert (torch.arange(3) > 1).tolist() == [False, False, True]
         assert torch.arange(3)[torch.arange(3) > 1].tolist() == [2]
         assert not (x == None) and x != "name"  # noqa: E711
+        assert (x == torch.zeros(2, 3, dtype=torch.complex128)).dtype == torch.bool
         assert torch.distributions.Normal(Y, 1.0).log_prob(Y).shape == (2, 3)
         rounded = soft.round(x, ts.Gumbel(0.3))  # the package's own bodies
         optimizer = torch.optim.Adam([nn.Parameter(Y.clone())])
@@ -597,6 +635,21 @@ def test_modules() -> None:
     hidden = soft.relu(model[0](points()), law)
     torch.testing.assert_close(y, soft.clamp(model[2](hidden), -1.0, 1.0, law))
     assert {entry.place.file for entry in report} == {__file__}
+    encoder = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).eval()
+    with softened(law) as report, torch.no_grad():
+        encoder(torch.randn(2, 5, 4))  # without torch's fused kernel, whose relu is hard
+    assert report.count("relu") == 1
+
+
+def test_differentiable_accuracy() -> None:
+    x = points()
+    labels = torch.tensor([2, 0])
+    with softened(ts.Gumbel(0.5)):
+        accuracy = (x.argmax(-1) == labels).double().mean()
+    expected = torch.softmax(x / 0.5, 1)[torch.arange(2), labels].mean()
+    torch.testing.assert_close(accuracy, expected)
+    slopes = [torch.autograd.grad(value, x)[0] for value in (accuracy, expected)]
+    torch.testing.assert_close(*slopes)
 
 
 def test_learned_scale() -> None:
@@ -689,8 +742,16 @@ def test_arguments() -> None:
             soften(**({"distribution": ts.Logistic()} | arguments))
     with pytest.raises(TypeError, match="function must be callable"):
         soften(ts.Logistic())(3.0)
-    with soften(ts.Cauchy()), pytest.raises(ValueError, match="must have a mean"):
-        torch.relu(Y)
+    for unbounded in (
+        torch.relu,
+        torch.amax,
+        lambda x: x.sort(),
+        lambda x: x.expand(50, 3).amax(0),
+    ):
+        with soften(ts.Cauchy()), pytest.raises(ValueError, match="must have a mean"):
+            unbounded(Y[:1])
+    with soften(ts.Cauchy()):
+        assert isinstance(Y.argsort(), SoftIndex)  # places always have a law
 
 
 # Whole programs, written with where and comparisons, against ts.smooth.

@@ -222,8 +222,7 @@ def soften(
     >>> def cost(x):
     ...     return torch.where(x > 1, 10.0, x.round()).sum()
     >>> x = torch.tensor([0.5, 2.0], requires_grad=True)
-    >>> from torchsmooth.soften import soften
-    >>> with soften(ts.Logistic(0.1)) as report:
+    >>> with ts.soften(ts.Logistic(0.1)) as report:
     ...     y = cost(x)
     >>> torch.autograd.grad(y, x)
     (tensor([3.1157, 0.0036]),)

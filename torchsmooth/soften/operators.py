@@ -141,9 +141,10 @@ def _is_floating(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 def _is_comparison(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    operands = (*args, *kwargs.values())  # x == None and x == "name" are torch's business
+    # x == None, x == "name" and complex numbers are torch's business.
     return _is_floating(args, kwargs) and all(
-        isinstance(v, Tensor | numbers.Real) for v in operands
+        isinstance(v, numbers.Real) or (isinstance(v, Tensor) and not v.is_complex())
+        for v in (*args, *kwargs.values())
     )
 
 

@@ -41,6 +41,11 @@ def _row(o: Options, x: Tensor) -> tuple[Tensor, AbstractDistribution]:
     return x.reshape(-1), law
 
 
+def _kept(p: Tensor, dim: int, input: Tensor) -> Tensor:
+    """[..., n] with the reduced dimension of the input at size 1."""
+    return p.unsqueeze(dim % input.ndim) if input.ndim else p
+
+
 def _common(law: AbstractDistribution) -> bool:
     """Whether the closed forms of the Gumbel law hold: one scale along the dimension."""
     scale = law.scale
@@ -112,25 +117,14 @@ def max_or_min(largest: bool, pair: Callable[..., Result]) -> Callable[..., Resu
         if dim is None:
             return extremum(o, input)
         twin, value = extremum(o, input, dim, keepdim)
-        rows, law = _rows(o, input, dim)
-        return twin, kind((value, _index(o, rows, law, largest, value, dim if keepdim else None)))
+
+        def compute() -> Tensor:
+            _, p = _place_of_extremum(o, *_rows(o, input, dim), largest)
+            return _kept(p, dim, input) if keepdim else p
+
+        return twin, kind((value, SoftIndex(compute, value.shape)))
 
     return apply
-
-
-def _index(
-    o: Options,
-    rows: Tensor,
-    law: AbstractDistribution,
-    largest: bool,
-    like: Tensor,
-    kept: int | None,
-) -> SoftIndex:
-    def compute() -> Tensor:
-        _, p = _place_of_extremum(o, rows, law, largest)
-        return p if kept is None else p.unsqueeze(kept if kept >= 0 else kept - 1)
-
-    return SoftIndex(compute, like.shape)
 
 
 def argmax_or_argmin(largest: bool) -> Callable[..., Result]:
@@ -140,7 +134,7 @@ def argmax_or_argmin(largest: bool) -> Callable[..., Result]:
         if dim is None:
             p = p.reshape(*([1] * input.ndim if keepdim else []), p.shape[-1])
         elif keepdim:
-            p = p.unsqueeze(dim if dim >= 0 else dim - 1)
+            p = _kept(p, dim, input)
         return twin, SoftIndex(p)
 
     return apply
@@ -158,7 +152,7 @@ def _order(
 
     def compute() -> Tensor:
         p = functional.topk(rows, values.shape[-1], law, largest=descending, **sampling)
-        return p.movedim(-2, dim if dim >= 0 else dim - 1) if input.ndim else p.squeeze(-2)
+        return p.movedim(-2, dim % input.ndim) if input.ndim else p.squeeze(-2)
 
     return places, SoftIndex(compute, places.shape)
 
@@ -175,7 +169,7 @@ def argsort(
 ) -> Result:
     rows, law = _rows(o, input, dim)
     p = functional.argsort(rows, law, descending=descending, **_sampling(o, input))
-    p = p.movedim(-2, dim if dim >= 0 else dim - 1) if input.ndim else p.squeeze(-2)
+    p = p.movedim(-2, dim % input.ndim) if input.ndim else p.squeeze(-2)
     return "ts.functional.argsort", SoftIndex(p)
 
 
@@ -202,7 +196,7 @@ def median(o: Options, input: Tensor, dim: int | None = None, keepdim: bool = Fa
     def compute() -> Tensor:
         middle = (rows.shape[-1] - 1) // 2
         p = functional.topk(rows, middle + 1, law, largest=False, **sampling)[..., middle, :]
-        return p.unsqueeze(dim if dim >= 0 else dim - 1) if keepdim and input.ndim else p
+        return _kept(p, dim, input) if keepdim else p
 
     kind: Any = torch.return_types.median
     if not input.ndim:
@@ -226,11 +220,9 @@ def quantile(
         )
     rows, law = _row(o, input) if dim is None else _rows(o, input, dim)
     value = functional.quantile(rows, q, law, **_sampling(o, input))
-    if keepdim:
-        place = input.shape[:-1] if dim is None else ()
-        value = (
-            value.reshape(*value.shape, *(1 for _ in range(len(place) + 1)))
-            if dim is None
-            else value.unsqueeze(dim if dim < 0 else dim + value.ndim - rows.ndim + 1)
-        )
+    if keepdim and dim is None:
+        value = value.reshape((*value.shape, *(1 for _ in input.shape)))
+    elif keepdim and dim is not None and input.ndim:
+        several = value.ndim - (rows.ndim - 1)  # the dimension of q, in front
+        value = value.unsqueeze(several + dim % input.ndim)
     return "ts.functional.quantile", value

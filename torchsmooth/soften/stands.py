@@ -99,8 +99,7 @@ class SoftBoolean(Stand):
     raises.
 
     >>> import torch, torchsmooth as ts
-    >>> from torchsmooth.soften import soften
-    >>> with soften(ts.Logistic()):
+    >>> with ts.soften(ts.Logistic()):
     ...     event = torch.tensor([0.0, 1.0]) > 0
     >>> event
     SoftBoolean(tensor([0.5000, 0.7311]))
@@ -272,8 +271,7 @@ class SoftIndex(Stand):
     `SoftBoolean`; `.float()` gives the expected index. Whatever else needs a value raises.
 
     >>> import torch, torchsmooth as ts
-    >>> from torchsmooth.soften import soften
-    >>> with soften(ts.Gumbel()):
+    >>> with ts.soften(ts.Gumbel()):
     ...     index = torch.tensor([0.0, 1.0, 3.0]).argmax()
     ...     value = torch.tensor([10.0, 20.0, 30.0])[index]
     >>> index
