@@ -280,7 +280,6 @@ def _warn_unbalanced(points: int, mirrored: int) -> None:
 _sobol_tables: dict[tuple[int, torch.device], Tensor] = {}
 
 
-@torch.compiler.assume_constant_result
 def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 32], int32
     """Direction numbers, their bits reversed, because the scrambling hash works on reversed bits.
 
@@ -305,6 +304,10 @@ def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 3
             table = table.to(torch.int32).to(device)
         _sobol_tables[capacity, device] = table
     return table
+
+
+# torch.compiler.assume_constant_result does this, but imports the compiler: more than a second.
+_sobol_table._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _no_directions(device: torch.device) -> Tensor:

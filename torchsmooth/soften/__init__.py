@@ -5,12 +5,9 @@ floating-point tensors are replaced as `operators` says; comparisons and argmax 
 bool and integer tensors, for which `events` and `indices` say what may be done with them.
 """
 
-from . import events, indices, mode, operators, order, places, replacements, stands
+from . import indices as indices  # says what a soft index can do
 from .mode import Softening as Softening, soften as soften
 from .operators import SOFTENED as SOFTENED
 from .places import Place as Place
 from .replacements import Replacement as Replacement, Replacements as Replacements
 from .stands import SoftBoolean as SoftBoolean, SoftIndex as SoftIndex
-
-
-places.leave_to_python(events, indices, mode, operators, order, places, replacements, stands)

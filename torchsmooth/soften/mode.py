@@ -15,7 +15,7 @@ from ..distributions import AbstractDistribution
 from .events import both_branches
 from .operators import NAMES, OPERATORS, SOFTENED, Rule
 from .options import Options
-from .places import Place, caller, innermost_user
+from .places import Place, caller, innermost_user, leave_to_python
 from .replacements import Replacements
 from .stands import EVENTS, INDICES, SoftBoolean, Stand, apply_to_stands, contains
 
@@ -107,6 +107,7 @@ class Softening:
     """What `soften` returns: a context manager, any number of times, and a decorator."""
 
     def __init__(self, options: Options) -> None:
+        leave_to_python()
         self._options = options
 
     def __enter__(self) -> Replacements:

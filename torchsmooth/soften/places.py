@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -71,7 +71,6 @@ def _frames() -> Iterator[tuple[Place, bool]]:
         frame = outer
 
 
-@torch._dynamo.assume_constant_result
 def _traced() -> list[tuple[Place, bool]]:
     """The lines being traced by Dynamo, which runs this function while it traces."""
     from torch._dynamo.symbolic_convert import InstructionTranslator
@@ -85,14 +84,18 @@ def _traced() -> list[tuple[Place, bool]]:
     return lines
 
 
-def leave_to_python(*modules: ModuleType) -> None:
-    """Keeps torch.compile from starting at a function of these modules.
+def leave_to_python() -> bool:
+    """Keeps torch.compile from starting at a function of this package.
 
     It traces into them from a program, whose lines it then knows; it must not compile them alone,
-    inside a program that runs in Python.
+    inside a program that runs in Python. Returns whether there was anything to do.
     """
+    global _left
+    if _left:
+        return False
     from torch._dynamo.decorators import skip_code
 
+    modules = [m for name, m in sys.modules.items() if name.startswith(f"{__package__}.")]
     for module in modules:
         for member in vars(module).values():
             for part in [member, *vars(member).values()] if isinstance(member, type) else [member]:
@@ -101,3 +104,13 @@ def leave_to_python(*modules: ModuleType) -> None:
                 code = getattr(function, "__code__", None)
                 if code is not None and code.co_filename.startswith(_HERE):
                     skip_code(code)
+    _left = True
+    return True
+
+
+_left = False
+
+# Dynamo runs them while it traces. torch.compiler.assume_constant_result does this, but imports the
+# compiler first: more than a second.
+_traced._dynamo_marked_constant = True  # type: ignore[attr-defined]
+leave_to_python._dynamo_marked_constant = True  # type: ignore[attr-defined]
