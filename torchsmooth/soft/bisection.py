@@ -69,11 +69,13 @@ def bisect(
     """
     num_steps = check_int(num_steps, "num_steps", 0, 20)
     a, b = _bracket(g, lo, hi, params)
+    # Both ends move by the same p, so that blended brackets are halved exactly, too.
+    width = 0.5 * (b - a)
     for _ in range(num_steps):
-        middle = 0.5 * a + 0.5 * b
-        p = heaviside(_evaluate(g, a, params) * _evaluate(g, middle, params), distribution)
-        a, b = a + p * (middle - a), middle + p * (b - middle)
-    return 0.5 * a + 0.5 * b
+        p = heaviside(_evaluate(g, a, params) * _evaluate(g, a + width, params), distribution)
+        a = a + p * width
+        width = 0.5 * width
+    return a + width
 
 
 def implicit_bisect(
@@ -126,11 +128,12 @@ def implicit_bisect(
                 f"sign at {int((start * end > 0).sum())} of {crossing.numel()} elements; choose a "
                 "bracket with a root"
             )
-        # One end that moves makes a smaller graph than two. Halves of a width are exact.
+        # Written so that the moving end is used as rarely as possible: compilers repeat what it is
+        # computed from at every use, and its history is all steps before.
         width = 0.5 * (b - a)
         for _ in range(num_steps):
             beyond = start * _evaluate(g, a + width, params) > 0
-            a = torch.where(beyond, a + width, a)
+            a = a + torch.where(beyond, width, 0.0)
             width = 0.5 * width
         root = torch.where(crossing, a + width, math.nan)
     return _attach(g, root, params)
