@@ -129,7 +129,9 @@ def test_gumbel_softmax_bad_input() -> None:
     for temperature in (0.0, -1.0, math.inf, math.nan):
         with pytest.raises(ValueError, match="temperature must be a positive number"):
             soft.gumbel_softmax(logits, temperature)
-    with pytest.raises(TypeError, match="temperature must be a positive number, got 'warm'"):
+    with pytest.raises(
+        TypeError, match="temperature must be a positive number, or a tensor of one, got 'warm'"
+    ):
         soft.gumbel_softmax(logits, "warm")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="hard must be True or False"):
         soft.gumbel_softmax(logits, hard=1)  # type: ignore[arg-type]
