@@ -60,6 +60,8 @@ CXX = [
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=off",
+    # Python asks for wrapping integers, which keep loops over lanes from vectorising.
+    "-fno-wrapv",
     # Vectors wider than the machine's are passed between functions that are always inlined.
     "-Wno-psabi",
 ]
