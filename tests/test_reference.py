@@ -19,6 +19,8 @@ from torch import Tensor
 
 import torchsmooth as ts
 from torchsmooth import _reference
+from torchsmooth._reference import philox, sorting
+from torchsmooth._reference.samplers import cell_edge, word_in_cell
 from torchsmooth.distributions import LAWS
 from torchsmooth.samplers import SAMPLERS
 
@@ -55,19 +57,19 @@ class TestArithmetic:
     def test_products(self) -> None:
         for a, b in itertools.product(WORDS, WORDS):
             for second in (b, torch.tensor(b)):
-                low = _reference._low_product(torch.tensor(a), second)
-                high = _reference._high_product(torch.tensor(a), second)
+                low = philox.low_product(torch.tensor(a), second)
+                high = philox.high_product(torch.tensor(a), second)
                 assert (int(low), int(high)) == (a * b & MASK, a * b >> 32)
 
     def test_reversed_bits(self) -> None:
         for word in WORDS:
             expected = int(f"{word:032b}"[::-1], 2)
-            assert int(_reference._reverse_bits(torch.tensor(word))) == expected
+            assert int(philox.reverse_bits(torch.tensor(word))) == expected
 
     @pytest.mark.parametrize("cells", [2, 3, 7, 10, 1000, 2**15, 2**20 - 1, 2**29, 2**30])
-    def test_cell_edges(self, cells: int) -> None:
+    def testcell_edges(self, cells: int) -> None:
         cell = [0, 1, 2, cells // 3, cells // 2, cells - 1, cells]
-        edges = _reference._cell_edge(torch.tensor(cell), cells).tolist()
+        edges = cell_edge(torch.tensor(cell), cells).tolist()
         assert edges == [(c * (2**63 // cells) + 2**30) >> 31 for c in cell]
         for c, edge in zip(cell, edges, strict=True):
             # The first word w with (w + 1/2) / 2^32 >= c / cells.
@@ -78,8 +80,8 @@ class TestArithmetic:
         jitter = torch.tensor(WORDS)
         for cells in (1, 2, 3, 1000, 2**30):
             for cell in {0, cells // 2, cells - 1}:
-                word = _reference._word_in_cell(torch.full_like(jitter, cell), cells, jitter)
-                low, high = _reference._cell_edge(torch.tensor([cell, cell + 1]), cells)
+                word = word_in_cell(torch.full_like(jitter, cell), cells, jitter)
+                low, high = cell_edge(torch.tensor([cell, cell + 1]), cells)
                 assert ((word >= low) & (word < high)).all()
 
 
@@ -556,7 +558,7 @@ class TestSort:
         x, scale = random(5, 3), random(1, 3).exp()
         options = sort_options(3, num_samples=50, sampler="mc", jacobian="x_and_scale")
         whole = _reference.sort(x, scale, **options)
-        monkeypatch.setattr(_reference, "_CHUNK_ELEMENTS", 9 * 7)  # 7 samples
+        monkeypatch.setattr(sorting, "_CHUNK_ELEMENTS", 9 * 7)  # 7 samples
         torch.testing.assert_close(_reference.sort(x, scale, **options), whole)
 
     @pytest.mark.parametrize(("batch", "n"), [(0, 3), (3, 0), (3, 1), (0, 0)])

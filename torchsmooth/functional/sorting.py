@@ -1,30 +1,12 @@
-"""Algorithms with fused kernels: perturb, evaluate and reduce without storing the samples.
-
-Every function smooths the one of the same name in `torchsmooth.hard` and is differentiable in `x`
-and in `distribution.scale`. All take the same keywords:
-
-- `num_samples`: how many perturbed copies of `x` are evaluated. Memory does not grow with it.
-- `sampler`: where the uniform numbers come from, see `torchsmooth.samplers`.
-- `antithetic`: whether the samples come in mirror images u, 1 - u.
-- `covariate`: what is subtracted from a sample's outcome before it is multiplied with the score:
-    "none", "fx" (the outcome of the unperturbed `x`) or "loo" (the mean of the other samples; for
-    stratifying samplers the mean of all, whose bias falls with the sampler's error).
-- `seed`: an int or an int64 tensor of one element; None draws one from torch's generator. The same
-    seed gives the same uniform numbers on every device, for any number of threads.
-
-A distribution with a `scale_matrix`, or a `FromTorch` law, takes the generic road
-(`torchsmooth.smooth`), with the same result. Half types are computed in float32. A batch element
-whose row has a NaN or an infinity is NaN. What an argument must be is checked: TypeError and
-ValueError say what was expected, what came and what to do.
-"""
+"""The sort family: what can be asked of a sorted row, in the mean over the noise."""
 
 import math
 from typing import NamedTuple
 
 from torch import Tensor
 
-from . import _ops, hard
-from ._arguments import (
+from .. import _ops
+from .._arguments import (
     check_bool,
     check_count,
     check_dim,
@@ -36,24 +18,16 @@ from ._arguments import (
     compute_dtype,
     scale_rows,
 )
-from ._estimator import estimator
-from .distributions import AbstractDistribution
-from .samplers import AbstractSampler, resolve_sampler, seed_tensor
-from .smoothing import smooth
-
-
-class _Sampling(NamedTuple):
-    """The keywords that all functions share."""
-
-    num_samples: int
-    sampler: str | AbstractSampler
-    antithetic: bool
-    covariate: str
-    seed: int | Tensor | None
+from .._estimator import estimator
+from ..distributions import AbstractDistribution
+from ..hard.sorting import interpolate, sort_outcome_or_nan
+from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
+from ..smoothing import smooth
+from ._sampling import Sampling
 
 
 class _Sorting(NamedTuple):
-    """What is asked of a sorted row, see `hard.sort_outcome`."""
+    """What is asked of a sorted row, see `hard.sorting.sort_outcome`."""
 
     descending: bool
     output: str
@@ -71,7 +45,7 @@ def _smoothed_sort(
     rows: Tensor,  # [..., n]
     distribution: AbstractDistribution,
     sorting: _Sorting,
-    sampling: _Sampling,
+    sampling: Sampling,
 ) -> Tensor:  # [..., *outcome]
     distribution = check_distribution(distribution)
     num_samples = check_int(sampling.num_samples, "num_samples", 1, 1024)
@@ -79,7 +53,7 @@ def _smoothed_sort(
     sampler = resolve_sampler(sampling.sampler)
     if distribution.name is None or distribution.scale_matrix is not None:
         smoothed = smooth(
-            lambda y: hard.sort_outcome_or_nan(y, *sorting), distribution, **sampling._asdict()
+            lambda y: sort_outcome_or_nan(y, *sorting), distribution, **sampling._asdict()
         )
         return smoothed(rows)
     *batch, n = rows.shape
@@ -148,7 +122,7 @@ def argsort(
     """
     rows, _ = _rows(x, dim)
     sorting = _Sorting(check_bool(descending, "descending"), "matrix", 0, rows.shape[-1])
-    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    sampling = Sampling(num_samples, sampler, antithetic, covariate, seed)
     return _smoothed_sort(rows, distribution, sorting, sampling)
 
 
@@ -189,7 +163,7 @@ def sort(
     """
     rows, dim = _rows(x, dim)
     sorting = _Sorting(check_bool(descending, "descending"), "values", 0, rows.shape[-1])
-    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    sampling = Sampling(num_samples, sampler, antithetic, covariate, seed)
     return _smoothed_sort(rows, distribution, sorting, sampling).movedim(-1, dim)
 
 
@@ -228,7 +202,7 @@ def rank(
     """
     rows, dim = _rows(x, dim)
     sorting = _Sorting(check_bool(descending, "descending"), "ranks", 0, rows.shape[-1])
-    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    sampling = Sampling(num_samples, sampler, antithetic, covariate, seed)
     return _smoothed_sort(rows, distribution, sorting, sampling).movedim(-1, dim)
 
 
@@ -267,7 +241,7 @@ def argmax(
     """
     rows, dim = _rows(x, dim)
     sorting = _Sorting(True, "matrix", 0, min(1, rows.shape[-1]))
-    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    sampling = Sampling(num_samples, sampler, antithetic, covariate, seed)
     first = _smoothed_sort(rows, distribution, sorting, sampling)
     return first.sum(-2).movedim(-1, dim)
 
@@ -314,7 +288,7 @@ def topk(
     rows, _ = _rows(x, dim)
     count = check_count(k, rows.shape[-1])
     sorting = _Sorting(check_bool(largest, "largest"), "matrix", 0, count)
-    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    sampling = Sampling(num_samples, sampler, antithetic, covariate, seed)
     return _smoothed_sort(rows, distribution, sorting, sampling)
 
 
@@ -356,7 +330,7 @@ def median(
     check_bool(keepdim, "keepdim")
     middle = (check_nonempty(rows, "median") - 1) // 2
     sorting = _Sorting(False, "values", middle, middle + 1)
-    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    sampling = Sampling(num_samples, sampler, antithetic, covariate, seed)
     value = _smoothed_sort(rows, distribution, sorting, sampling)
     return value.movedim(-1, dim) if keepdim else value.squeeze(-1)
 
@@ -405,7 +379,7 @@ def quantile(
     if not isinstance(q, Tensor):  # two order statistics are enough
         first = int(q * (n - 1))
         last = min(first + 2, n)
-    sampling = _Sampling(num_samples, sampler, antithetic, covariate, seed)
+    sampling = Sampling(num_samples, sampler, antithetic, covariate, seed)
     sorting = _Sorting(False, "values", first, last)
     values = _smoothed_sort(rows, distribution, sorting, sampling)
-    return hard.interpolate(values, q, first, n, dim if keepdim else None)
+    return interpolate(values, q, first, n, dim if keepdim else None)

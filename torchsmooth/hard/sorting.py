@@ -1,12 +1,9 @@
-"""The exact algorithms themselves: batched, and without a gradient.
-
-They are what `torchsmooth.functional` smooths, under the same names. A row with a NaN gives NaN.
-"""
+"""The sort family: what can be asked of a sorted row."""
 
 import torch
 from torch import Tensor
 
-from ._arguments import (
+from .._arguments import (
     check_bool,
     check_count,
     check_dim,

@@ -1,0 +1,10 @@
+"""The compiled ops: loading, fake kernels, fallbacks, and an autograd function for each.
+
+`_C` registers the schemas and the CPU kernels, `_C_cuda` the CUDA kernels. On a device that has no
+kernel the plain PyTorch twin of the op runs instead.
+"""
+
+from . import noise as noise
+from .autograd import NoVmap as NoVmap, first_order as first_order
+from .library import NAMES as NAMES
+from .sorting import SortOptions as SortOptions, sort as sort

@@ -1,0 +1,53 @@
+"""Loads the libraries, and gives an op its twin."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+
+
+# Every op of csrc/ops.cpp.
+NAMES = ("words", "perturb", "reduce", "sort", "sort_backward", "evaluate_law")
+
+
+def _load() -> None:
+    folder = Path(__file__).parent.parent
+    library = folder / "_C.so"
+    if not library.exists():
+        raise ImportError(
+            f"torchsmooth is not built: {library} is missing. Build it with 'pip install .', or in "
+            "place, to work on the sources, with 'python setup.py build_ext --inplace'"
+        )
+    torch.ops.load_library(str(library))
+    cuda = folder / "_C_cuda.so"
+    if torch.version.cuda is not None and cuda.exists():
+        torch.ops.load_library(str(cuda))
+
+
+_load()
+ops = torch.ops.torchsmooth
+
+
+def _refuse_gradient(name: str):
+    def backward(ctx, *grads):
+        raise RuntimeError(
+            f"torch.ops.torchsmooth.{name} is a building block without a gradient: call the "
+            "functions of torchsmooth instead"
+        )
+
+    return backward
+
+
+def refuse_vmap(*_: object) -> NoReturn:
+    raise NotImplementedError(
+        "torch.vmap does not reach into torchsmooth: give the mapped dimension to the function as "
+        "a batch dimension instead"
+    )
+
+
+def register_twin(name: str, twin: Callable[..., Any]) -> None:
+    """What an op does on devices without a kernel; it has no gradient of its own, and no vmap."""
+    torch.library.impl(f"torchsmooth::{name}", "CompositeExplicitAutograd")(twin)
+    torch.library.register_autograd(f"torchsmooth::{name}", _refuse_gradient(name))
+    torch.library.register_vmap(f"torchsmooth::{name}", refuse_vmap)

@@ -1,0 +1,17 @@
+"""Plain PyTorch twins of the ops.
+
+They are the specification of the ops in readable form, the oracle of their tests, and the road for
+devices without a kernel. `words` is equal to the ops bit for bit; what follows from it agrees to
+rounding. Integer arithmetic is that of the headers in `csrc/core`, on 32-bit words in int64.
+
+A flat row r of an op is sample r % num_samples of batch element r // num_samples.
+"""
+
+from .noise import (
+    draw_weights as draw_weights,
+    evaluate_law as evaluate_law,
+    perturb as perturb,
+    reduce as reduce,
+)
+from .samplers import words as words
+from .sorting import sort as sort, sort_backward as sort_backward

@@ -1,0 +1,29 @@
+"""Algorithms with fused kernels: perturb, evaluate and reduce without storing the samples.
+
+Every function smooths the one of the same name in `torchsmooth.hard` and is differentiable in `x`
+and in `distribution.scale`. All take the same keywords:
+
+- `num_samples`: how many perturbed copies of `x` are evaluated. Memory does not grow with it.
+- `sampler`: where the uniform numbers come from, see `torchsmooth.samplers`.
+- `antithetic`: whether the samples come in mirror images u, 1 - u.
+- `covariate`: what is subtracted from a sample's outcome before it is multiplied with the score:
+    "none", "fx" (the outcome of the unperturbed `x`) or "loo" (the mean of the other samples; for
+    stratifying samplers the mean of all, whose bias falls with the sampler's error).
+- `seed`: an int or an int64 tensor of one element; None draws one from torch's generator. The same
+    seed gives the same uniform numbers on every device, for any number of threads.
+
+A distribution with a `scale_matrix`, or a `FromTorch` law, takes the generic road
+(`torchsmooth.smooth`), with the same result. Half types are computed in float32. A batch element
+whose row has a NaN or an infinity is NaN. What an argument must be is checked: TypeError and
+ValueError say what was expected, what came and what to do.
+"""
+
+from .sorting import (
+    argmax as argmax,
+    argsort as argsort,
+    median as median,
+    quantile as quantile,
+    rank as rank,
+    sort as sort,
+    topk as topk,
+)

@@ -1,0 +1,14 @@
+"""The exact algorithms themselves: batched, and without a gradient.
+
+They are what `torchsmooth.functional` smooths, under the same names. A row with a NaN gives NaN.
+"""
+
+from .sorting import (
+    argmax as argmax,
+    argsort as argsort,
+    median as median,
+    quantile as quantile,
+    rank as rank,
+    sort as sort,
+    topk as topk,
+)
