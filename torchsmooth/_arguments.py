@@ -100,6 +100,50 @@ def check_quantile(q: object) -> float | Tensor:
     return number
 
 
+def check_grid(weights: object) -> tuple[int, int]:
+    """The height and the width of grids of weights."""
+    grids = check_floating(weights, "weights")
+    if grids.ndim < 2:
+        raise ValueError(
+            f"weights must have at least two dimensions, [..., H, W], got {list(grids.shape)}; "
+            "reshape them to a grid"
+        )
+    return grids.shape[-2], grids.shape[-1]
+
+
+def check_neighbors(neighbors: object) -> int:
+    if isinstance(neighbors, bool) or neighbors not in (4, 8):
+        raise ValueError(
+            f"neighbors must be 4 or 8, got {neighbors!r}; pass 8 for steps along diagonals too"
+        )
+    return int(neighbors)
+
+
+def check_cell(cell: object, name: str, height: int, width: int) -> tuple[int, int]:
+    """The row and the column of a cell as non-negative indices; of an empty grid, (0, 0)."""
+    remedy = "pass for example (0, 0), or (-1, -1) for the last cell"
+    pair = tuple(cell) if isinstance(cell, Sequence) and not isinstance(cell, str) else ()
+    if len(pair) != 2 or not all(type(index) is int for index in pair):
+        raise TypeError(f"{name} must be a (row, column) of two ints, got {cell!r}; {remedy}")
+    row, column = pair
+    if height * width == 0:
+        return 0, 0
+    if not (-height <= row < height and -width <= column < width):
+        raise ValueError(
+            f"{name} must be a cell of the grid of {height} x {width} cells, got {cell!r}; {remedy}"
+        )
+    return row % height, column % width
+
+
+def check_min_weight(min_weight: object) -> float:
+    remedy = "pass for example 1e-3"
+    if isinstance(min_weight, bool) or not isinstance(min_weight, numbers.Real):
+        raise TypeError(f"min_weight must be a number, got {min_weight!r}; {remedy}")
+    if not 0 <= min_weight < math.inf:
+        raise ValueError(f"min_weight must be finite and >= 0, got {min_weight}; {remedy}")
+    return float(min_weight)
+
+
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     """Half types are computed in float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
