@@ -7,4 +7,5 @@ kernel the plain PyTorch twin of the op runs instead.
 from . import noise as noise
 from .autograd import NoVmap as NoVmap, first_order as first_order
 from .library import NAMES as NAMES
+from .render import RenderOptions as RenderOptions, hard_render as hard_render, render as render
 from .sorting import SortOptions as SortOptions, sort as sort

@@ -13,5 +13,10 @@ from .noise import (
     perturb as perturb,
     reduce as reduce,
 )
+from .render import (
+    hard_render as hard_render,
+    render as render,
+    render_backward as render_backward,
+)
 from .samplers import words as words
 from .sorting import sort as sort, sort_backward as sort_backward

@@ -18,6 +18,7 @@ whose row has a NaN or an infinity is NaN. What an argument must be is checked: 
 ValueError say what was expected, what came and what to do.
 """
 
+from .render import render as render
 from .sorting import (
     argmax as argmax,
     argsort as argsort,

@@ -6,6 +6,7 @@ from .exponential_scale import ExponentialScale as ExponentialScale
 from .median import Median as Median
 from .quantile import Quantile as Quantile
 from .rank import Rank as Rank
+from .renderer import Renderer as Renderer
 from .sampled_layer import AbstractSampledLayer as AbstractSampledLayer
 from .scale_schedule import AbstractScaleSchedule as AbstractScaleSchedule
 from .smooth import Smooth as Smooth
