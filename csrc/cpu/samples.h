@@ -36,11 +36,12 @@ struct Samples {
 
   // Sums over samples: calls kernel(range, sums, scratch), which adds to `size` sums, until all
   // samples of every element are in, and then finish(element, sums). For elements that can't be
-  // smoothed sums is null. `cost`: of a sample, in nanoseconds.
+  // smoothed sums is null. `cost`: of a sample, in nanoseconds; an element is cut into tasks of no
+  // fewer than least_samples.
   template <class Sum, class Kernel, class Finish>
   void reduce(int64_t size, int64_t cost, int64_t scratch_size, Kernel&& kernel,
-              Finish&& finish) const {
-    const int64_t s = noise.num_samples, count = segments(elements, s);
+              Finish&& finish, int64_t least_samples = kLeastSamples) const {
+    const int64_t s = noise.num_samples, count = segments(elements, s, least_samples);
     // One task per element needs no sums beyond its own, behind its scratch.
     constexpr int64_t width = sizeof(Sum) > sizeof(T) ? sizeof(Sum) / sizeof(T) : 1;
     std::vector<Sum> all(count > 1 ? elements * count * size : 0);

@@ -8,6 +8,7 @@ from .quantile import Quantile as Quantile
 from .rank import Rank as Rank
 from .sampled_layer import AbstractSampledLayer as AbstractSampledLayer
 from .scale_schedule import AbstractScaleSchedule as AbstractScaleSchedule
+from .shortest_path import ShortestPath as ShortestPath
 from .smooth import Smooth as Smooth
 from .smoothing_layer import AbstractSmoothingLayer as AbstractSmoothingLayer
 from .soft import (
