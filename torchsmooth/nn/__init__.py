@@ -2,7 +2,9 @@
 
 from .argmax import ArgMax as ArgMax
 from .argsort import ArgSort as ArgSort
+from .blackbox import BlackBox as BlackBox
 from .exponential_scale import ExponentialScale as ExponentialScale
+from .fenchel_young_loss import FenchelYoungLoss as FenchelYoungLoss
 from .median import Median as Median
 from .quantile import Quantile as Quantile
 from .rank import Rank as Rank
