@@ -65,7 +65,8 @@ def call_solver(
         solutions = []
         for i, point in enumerate(points):
             own = [arg[i] if isinstance(arg, Tensor) else arg for arg in args]
-            solutions.append(_like(solver(point, *own), point))
+            # A copy: the solver may return the same array again, filled with another solution.
+            solutions.append(_like(solver(point, *own), point).clone())
         return torch.stack(solutions)
 
 

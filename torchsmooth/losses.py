@@ -191,7 +191,7 @@ class FenchelYoungLoss:
         """What is averaged: the loss and its size [m, 2], its slope [m, *event], its moment."""
         solution = call_solver(self.solver, z, args, self.vectorized)
         difference = solution - target if self.maximize else target - solution
-        products = (z * difference).reshape(z.shape[0], -1)
+        products = (z * difference).reshape(z.shape[0], math.prod(z.shape[1:]))
         totals = torch.stack([products.sum(-1), products.abs().sum(-1)], -1)
         rows = difference.reshape(products.shape)
         noise = (z - theta).reshape(products.shape)
