@@ -38,7 +38,9 @@ from .samplers import (
 )
 from .smoothing import Smoothed as Smoothed, smooth as smooth
 from .soften import SoftBoolean as SoftBoolean, SoftIndex as SoftIndex, soften as soften
+from .statistics import Covariance as Covariance, Median as Median
 from .straight_through import straight_through as straight_through
+from .tune import Candidate as Candidate, Tuning as Tuning, tune as tune
 
 
 try:

@@ -1,5 +1,6 @@
 """Calling what a user gives as a solver: the maximiser, or minimiser, of a linear objective."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,10 @@ def check_solver(solver: object) -> Callable[..., Any]:
             "such as ts.hard.argmax"
         )
     return solver
+
+
+def describe_solver(solver: Callable[..., Any]) -> str:
+    return getattr(solver, "__qualname__", repr(solver))
 
 
 def check_scores(theta: object, event_dim: int) -> Tensor:
@@ -60,8 +65,15 @@ def call_solver(
         solutions = []
         for i, point in enumerate(points):
             own = [arg[i] if isinstance(arg, Tensor) else arg for arg in args]
-            solutions.append(_like(solver(point, *own), point))
+            # A copy: the solver may return the same array again, filled with another solution.
+            solutions.append(_like(solver(point, *own), point).clone())
         return torch.stack(solutions)
+
+
+def nan_unless_finite(values: Tensor, points: Tensor) -> Tensor:  # both [B, *event]
+    """NaN for an example with NaN or infinities, whatever the solver makes of it."""
+    finite = points.isfinite().reshape(points.shape[0], math.prod(points.shape[1:])).all(1)
+    return torch.where(finite.reshape(-1, *(1,) * (points.ndim - 1)), values, torch.nan)
 
 
 def _like(solution: Any, point: Tensor) -> Tensor:

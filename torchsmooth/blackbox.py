@@ -6,12 +6,18 @@ import numbers
 from collections.abc import Callable
 from typing import Any, final
 
-import torch
 from torch import Tensor
 
 from . import _ops
 from ._arguments import check_bool, check_int, compute_dtype
-from ._solver import call_solver, check_scores, check_solver, check_solver_args
+from ._solver import (
+    call_solver,
+    check_scores,
+    check_solver,
+    check_solver_args,
+    describe_solver,
+    nan_unless_finite,
+)
 
 
 class _Interpolation(_ops.NoVmap):
@@ -39,13 +45,7 @@ class _Interpolation(_ops.NoVmap):
         moved = theta + (-ctx.lambda_ if ctx.maximize else ctx.lambda_) * grad
         better = ctx.solve(moved)
         rise = solution - better if ctx.maximize else better - solution
-        return None, _or_nan(rise / ctx.lambda_, moved), None, None, None
-
-
-def _or_nan(values: Tensor, points: Tensor) -> Tensor:  # both [B, *event]
-    """NaN for an example with NaN or infinities, whatever the solver makes of it."""
-    finite = points.isfinite().reshape(points.shape[0], -1).all(1)
-    return torch.where(finite.reshape(-1, *(1,) * (points.ndim - 1)), values, torch.nan)
+        return None, nan_unless_finite(rise / ctx.lambda_, moved), None, None, None
 
 
 @final
@@ -69,7 +69,7 @@ class BlackBox:
         functools.update_wrapper(self, solver, updated=())
 
     def __repr__(self) -> str:
-        name = getattr(self.solver, "__qualname__", repr(self.solver))
+        name = describe_solver(self.solver)
         return f"blackbox({name}, {self.lambda_}, maximize={self.maximize})"
 
     def __call__(self, theta: Tensor, *args: Any) -> Tensor:
@@ -87,7 +87,7 @@ class BlackBox:
             return call_solver(self.solver, rows, own, self.vectorized)
 
         rows = theta.reshape(elements, *event).to(compute_dtype(theta.dtype))
-        solution = _or_nan(solve(rows.detach()), rows.detach())
+        solution = nan_unless_finite(solve(rows.detach()), rows.detach())
         result = _Interpolation.apply(solution, rows, self.lambda_, self.maximize, solve)
         return result.reshape(theta.shape).to(theta.dtype)
 

@@ -10,7 +10,14 @@ from torch import Tensor
 
 from . import _ops
 from ._arguments import check_bool, check_distribution, check_int, compute_dtype, scale_rows
-from ._solver import call_solver, check_scores, check_solver, check_solver_args
+from ._solver import (
+    call_solver,
+    check_scores,
+    check_solver,
+    check_solver_args,
+    describe_solver,
+    nan_unless_finite,
+)
 from .distributions import AbstractDistribution, values_are_readable
 from .samplers import AbstractSampler, resolve_sampler, seed_tensor
 from .smoothing import smooth
@@ -95,20 +102,15 @@ class FenchelYoungLoss:
         self.seed = seed
 
     def __repr__(self) -> str:
-        name = getattr(self.solver, "__qualname__", repr(self.solver))
+        name = describe_solver(self.solver)
         return (
             f"fenchel_young_loss({name}, {self.distribution!r}, num_samples={self.num_samples}, "
             f"sampler={self.sampler!r}, maximize={self.maximize}, reduction={self.reduction!r})"
         )
 
     def __call__(self, theta: Tensor, target: Tensor, *args: Any) -> Tensor:
-        theta, target = check_scores(theta, self.event_dim), _check_target(target, theta)
-        split = theta.ndim - self.event_dim
-        batch, event = theta.shape[:split], theta.shape[split:]
-        check_solver_args(args, batch)
+        theta, scores, target, batch, event = self._checked(theta, target, args)
         shape = (math.prod(batch), math.prod(event))
-        scores = theta.to(compute_dtype(theta.dtype))
-        target = target.detach().to(scores.dtype)
         scale = scale_rows(self.distribution, batch, event, scores.dtype, theta.device)
         moment = "none"
         if torch.is_grad_enabled() and scale.requires_grad:
@@ -147,6 +149,37 @@ class FenchelYoungLoss:
         )
         return _reduce(loss.reshape(batch).to(theta.dtype), self.reduction)
 
+    def unperturbed(self, theta: Tensor, target: Tensor, *args: Any) -> Tensor:
+        """The loss without noise, max over y of <theta, y - t>: that of a structured perceptron.
+
+        Its gradient in `theta` is y*(theta) - t (for a minimiser the negative). It is 0 as soon as
+        the target wins, by however little.
+        """
+        theta, scores, target, batch, event = self._checked(theta, target, args)
+        elements = math.prod(batch)
+        rows, targets = scores.reshape(elements, *event), target.reshape(elements, *event)
+        own = [
+            arg.reshape(elements, *arg.shape[len(batch) :]) if isinstance(arg, Tensor) else arg
+            for arg in args
+        ]
+        solution = call_solver(self.solver, rows.detach(), own, self.vectorized)
+        difference = solution - targets if self.maximize else targets - solution
+        products = rows * nan_unless_finite(difference, rows.detach())
+        loss = products.reshape(elements, math.prod(event)).sum(-1)
+        return _reduce(loss.reshape(batch).to(theta.dtype), self.reduction)
+
+    def _checked(
+        self, theta: Tensor, target: Tensor, args: tuple[Any, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, torch.Size, torch.Size]:
+        """Also scores and target in the type to compute in, and the shapes of batch and event."""
+        theta = check_scores(theta, self.event_dim)
+        split = theta.ndim - self.event_dim
+        batch, event = theta.shape[:split], theta.shape[split:]
+        check_solver_args(args, batch)
+        scores = theta.to(compute_dtype(theta.dtype))
+        target = _check_target(target, theta).detach().to(scores.dtype)
+        return theta, scores, target, batch, event
+
     def _sample(
         self,
         moment: str,
@@ -158,7 +191,7 @@ class FenchelYoungLoss:
         """What is averaged: the loss and its size [m, 2], its slope [m, *event], its moment."""
         solution = call_solver(self.solver, z, args, self.vectorized)
         difference = solution - target if self.maximize else target - solution
-        products = (z * difference).reshape(z.shape[0], -1)
+        products = (z * difference).reshape(z.shape[0], math.prod(z.shape[1:]))
         totals = torch.stack([products.sum(-1), products.abs().sum(-1)], -1)
         rows = difference.reshape(products.shape)
         noise = (z - theta).reshape(products.shape)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../core/functions/raster.h"
+#include "../core/functions/shortest_path.h"
 #include "../core/functions/sort.h"
 #include "../core/noise.h"
 
@@ -10,6 +11,7 @@ namespace torchsmooth {
 
 constexpr int kQuads = 8;           // quads of samples that are computed together, one per lane
 constexpr int kLanes = 4 * kQuads;  // samples per block
+constexpr int kPathLanes = 2 * kQuads;  // grids whose paths are found together
 
 // Samples [begin, end) of a batch element. begin is a multiple of kLanes except for `perturb`,
 // `words` and `reduce`, which address rows.
@@ -75,6 +77,21 @@ struct Kernels {
   void (*sort_backward)(const Noise<T>&, Range, Sorting, bool scale, const T* x, const T* pivot,
                         const T* grad, T baseline, double* sums, T* scratch);
 
+  // path[k * cells + i] = 1 where cell i lies on the path of grid k, else 0, for `count` grids, at
+  // most kPathLanes, of any weights. scratch: path_scratch(grid, kPathLanes).
+  void (*hard_shortest_path)(const Grid&, int64_t count, const T* weights, T* path, T* scratch);
+
+  // Adds the number of samples whose path has cell i to counts[i].
+  // scratch: path_scratch(grid, kLanes).
+  void (*shortest_path)(const Noise<T>&, Range, const Grid&, const T* x, uint32_t* counts,
+                        T* scratch);
+
+  // With g the sum of grad over the cells of a sample's path: adds (g - baseline) * weight to sums:
+  // n scores, then n scale weights if scale. scratch: path_scratch(grid, kLanes) + (scale ? 2 : 1)
+  // n (kLanes + kQuads).
+  void (*shortest_path_backward)(const Noise<T>&, Range, const Grid&, bool scale, const T* x,
+                                 const T* grad, T baseline, double* sums, T* scratch);
+
   // images[k, row, column] for `count` poses. scratch: render_scratch(scene).
   void (*hard_render)(const Scene<T>&, int64_t count, const T* poses, T* images, T* scratch);
 
@@ -106,6 +123,11 @@ inline int64_t reduce_scratch(int64_t n, int64_t weights, int64_t m) {
 // and one more.
 inline int64_t sort_scratch(int64_t n, int64_t cells, int64_t width) {
   return (4 * n + width) * kLanes + (cells + 1) * width * kQuads;
+}
+
+// The weights of so many lanes, and costs.
+inline int64_t path_scratch(const Grid& grid, int64_t lanes) {
+  return grid.cells() * lanes + int64_t(grid.places()) * kPathLanes;
 }
 
 // Images of kQuads poses, and the corners of the mesh as they see it.

@@ -8,4 +8,9 @@ from . import noise as noise
 from .autograd import NoVmap as NoVmap, first_order as first_order
 from .library import NAMES as NAMES
 from .render import RenderOptions as RenderOptions, hard_render as hard_render, render as render
+from .shortest_path import (
+    PathOptions as PathOptions,
+    hard_shortest_path as hard_shortest_path,
+    shortest_path as shortest_path,
+)
 from .sorting import SortOptions as SortOptions, sort as sort

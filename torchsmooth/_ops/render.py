@@ -61,7 +61,7 @@ for _name in ("hard_render", "render", "render_backward"):
 
 
 class RenderOptions(NamedTuple):
-    """The arguments of the rendering ops that are not tensors, in the order of their schemas."""
+    """The arguments of the ops that are not tensors, and how gradients are estimated."""
 
     law: str
     sampler: str
@@ -72,6 +72,9 @@ class RenderOptions(NamedTuple):
     baseline: str
     factor: float
     pair_weight: float
+
+    def of_noise(self) -> tuple[str, str, bool, int]:
+        return self.law, self.sampler, self.antithetic, self.num_samples
 
 
 class _Render(NoVmap):
@@ -87,9 +90,17 @@ class _Render(NoVmap):
         directions: Tensor,
         options: RenderOptions,
     ) -> Tensor:  # [B, size, size]
-        *noise_and_image, _, _, _ = options
         return below_autograd(
-            ops.render.default, x, vertices, faces, scale, seed, directions, *noise_and_image
+            ops.render.default,
+            x,
+            vertices,
+            faces,
+            scale,
+            seed,
+            directions,
+            *options.of_noise(),
+            options.size,
+            options.output,
         )
 
     @staticmethod
@@ -101,17 +112,15 @@ class _Render(NoVmap):
     @first_order
     def backward(ctx, grad):
         x, vertices, faces, scale, seed, directions, mean = ctx.saved_tensors
-        *noise_and_image, baseline, factor, pair_weight = ctx.options
+        options = ctx.options
         grad = grad.contiguous()
-        needs_scale = ctx.needs_input_grad[3]
-        if baseline == "none":
+        if options.baseline == "none":
             center = grad.new_zeros(grad.shape[0])
         else:
-            base = mean
-            if baseline == "fx":
-                size, output = ctx.options.size, ctx.options.output
-                base = below_autograd(ops.hard_render.default, x, vertices, faces, size, output)
-            center = (grad * base).flatten(1).sum(1)
+            if options.baseline == "fx":
+                mean = hard_render(x, vertices, faces, options.size, options.output)
+            center = (grad * mean).flatten(1).sum(1)
+        needs_scale = ctx.needs_input_grad[3]
         grad_x, grad_scale = below_autograd(
             ops.render_backward.default,
             grad,
@@ -122,13 +131,15 @@ class _Render(NoVmap):
             scale,
             seed,
             directions,
-            *noise_and_image,
-            factor,
-            pair_weight,
+            *options.of_noise(),
+            options.size,
+            options.output,
+            options.factor,
+            options.pair_weight,
             needs_scale,
         )
-        in_scale = grad_scale.sum_to_size(scale.shape) if needs_scale else None
-        return grad_x, None, None, in_scale, None, None, None
+        grad_scale = grad_scale.sum_to_size(scale.shape) if needs_scale else None
+        return grad_x, None, None, grad_scale, None, None, None
 
 
 def hard_render(
@@ -138,8 +149,8 @@ def hard_render(
     size: int,
     output: str,
 ) -> Tensor:  # [B, size, size]
-    """The op of the same name, which has no gradient."""
-    return ops.hard_render.default(pose.detach(), vertices, faces, size, output)
+    """The op `hard_render`."""
+    return below_autograd(ops.hard_render.default, pose.detach(), vertices, faces, size, output)
 
 
 def render(

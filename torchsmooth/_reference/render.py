@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import AbstractDistribution
-from .noise import accumulator, draw_weights, pick, sums_of_products
+from .noise import accumulator, draw_weights, pick, sums_of_products, without_bad_rows
 from .samplers import overlapped, words
 
 
@@ -172,13 +172,6 @@ def _rendered_chunks(
         )
 
 
-def _without_bad_rows(x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x and scale with numbers in place of NaN and infinities, and the batch elements with any."""
-    bad_scale = ~(scale.isfinite() & (scale != 0))
-    bad = ~x.isfinite().all(-1) | bad_scale.expand(-1, x.shape[1]).any(-1)
-    return torch.where(bad.unsqueeze(-1), 1, x), torch.where(bad_scale, 1, scale), bad
-
-
 def render(
     x: Tensor,  # [B, 4]
     vertices: Tensor,  # [V, 3]
@@ -194,7 +187,7 @@ def render(
     output: str,
 ) -> Tensor:  # [B, size, size]
     """The mean image of perturbed poses; NaN for an element with a NaN or an infinity."""
-    x, scale, bad = _without_bad_rows(x, scale)
+    x, scale, bad = without_bad_rows(x, scale)
     sums = x.new_zeros((x.shape[0], size * size), dtype=accumulator(x))
     for chunk in _rendered_chunks(
         x,
@@ -243,7 +236,7 @@ def render_backward(
     scale with score_j noise_j - 1 in place of score_j.
     """
     batch, n = x.shape
-    x, scale, bad = _without_bad_rows(x, scale)
+    x, scale, bad = without_bad_rows(x, scale)
     dtype = accumulator(x)
     columns = 2 * n if scale_gradient else n
     sums = x.new_zeros((batch, columns), dtype=dtype)

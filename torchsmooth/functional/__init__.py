@@ -19,6 +19,7 @@ ValueError say what was expected, what came and what to do.
 """
 
 from .render import render as render
+from .shortest_path import shortest_path as shortest_path
 from .sorting import (
     argmax as argmax,
     argsort as argsort,

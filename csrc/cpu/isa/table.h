@@ -2,6 +2,7 @@
 #include "../kernels/perturb.h"
 #include "../kernels/reduce.h"
 #include "../kernels/render.h"
+#include "../kernels/shortest_path.h"
 #include "../kernels/sort.h"
 
 namespace torchsmooth::TORCHSMOOTH_ISA {
@@ -16,6 +17,9 @@ constexpr Kernels<T> table() {
           &sort_vector<T>,
           &sort_vector_jacobian<T>,
           &sort_backward<T>,
+          &hard_shortest_path<T>,
+          &shortest_path<T>,
+          &shortest_path_backward<T>,
           &hard_render<T>,
           &render<T>,
           &render_backward<T>};
