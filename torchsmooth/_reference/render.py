@@ -31,7 +31,9 @@ def _sine_and_cosine(degrees: Tensor) -> tuple[Tensor, Tensor]:
     angle = torch.deg2rad(rest - 90 * quarter)
     s, c = angle.sin(), angle.cos()
     turned = quarter.remainder(4)
-    sine = torch.where(turned == 0, s, torch.where(turned == 1, c, torch.where(turned == 2, -s, -c)))
+    sine = torch.where(
+        turned == 0, s, torch.where(turned == 1, c, torch.where(turned == 2, -s, -c))
+    )
     cosine = torch.where(
         turned == 0, c, torch.where(turned == 1, -s, torch.where(turned == 2, -c, s))
     )
@@ -81,10 +83,9 @@ def _render_rows(
     shade = (normals @ axes[:, 2].mT).abs().mT.clamp(max=1)  # [R, F]
     image = pose.new_zeros((pose.shape[0], size, size))
     for row in range(size):
-        side = (
-            px.unsqueeze(-1) * ray_x[:, None, None, :]
-            + (py * ray_y[:, row, None, None] + pz).unsqueeze(-1)
-        )  # [R, F, 3, columns]
+        side = px.unsqueeze(-1) * ray_x[:, None, None, :] + (
+            py * ray_y[:, row, None, None] + pz
+        ).unsqueeze(-1)  # [R, F, 3, columns]
         # On an edge, what lies just right of the pixel decides, or just below it.
         tie = torch.where(px != 0, px, -py).unsqueeze(-1)
         inside = (torch.where(side == 0, tie, side) > 0).all(2)

@@ -71,9 +71,7 @@ def render(
     if distribution.name is None or distribution.scale_matrix is not None:
         sampling = Sampling(num_samples, sampler, antithetic, covariate, seed)
         smoothed = smooth(
-            lambda poses: hard.render(
-                poses, points, triangles, image_size=size, output=output
-            ),
+            lambda poses: hard.render(poses, points, triangles, image_size=size, output=output),
             distribution,
             **sampling._asdict(),
         )

@@ -57,9 +57,9 @@ def render(
     rule). What is nearer than 0.01 along the axis is cut off. Half types are computed in float32. A
     pose with a NaN or an infinity is NaN. It carries no gradient.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above. Where values cannot
-    be read without waiting for a device, a mesh with values that are no numbers, or with faces
-    beyond its vertices, is NaN instead.
+    **Raises:** TypeError or ValueError if an argument is not what is said above. Where values
+    cannot be read without waiting for a device, a mesh that is not finite, or that has faces beyond
+    its vertices, gives NaN instead.
 
     >>> import torch, torchsmooth as ts
     >>> vertices = torch.tensor([[-1.0, -1.0, 0.0], [1.0, -1.0, 0.0], [-1.0, 1.0, 0.0]])
@@ -67,10 +67,10 @@ def render(
     >>> ts.hard.render(torch.tensor([2.0, 0.0, 0.0, 45.0]), vertices, faces, image_size=8)
     tensor([[0., 0., 0., 0., 0., 0., 0., 0.],
             [0., 0., 0., 0., 0., 0., 0., 0.],
+            [0., 0., 0., 0., 0., 0., 0., 0.],
             [0., 0., 1., 0., 0., 0., 0., 0.],
             [0., 0., 1., 1., 0., 0., 0., 0.],
             [0., 0., 1., 1., 1., 0., 0., 0.],
-            [0., 0., 1., 1., 1., 1., 0., 0.],
             [0., 0., 0., 0., 0., 0., 0., 0.],
             [0., 0., 0., 0., 0., 0., 0., 0.]])
     """
@@ -143,8 +143,8 @@ def check_view(
             )
         if bool(infinite):
             raise ValueError(
-                "vertices must be finite in the type of pose, got a NaN or an infinity; remove such "
-                "vertices and their faces"
+                "vertices must be finite in the type of pose, got a NaN or an infinity; remove "
+                "such vertices and their faces"
             )
     else:
         rows = torch.where(outside | infinite, torch.nan, rows)
