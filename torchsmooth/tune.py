@@ -85,8 +85,8 @@ class Tuning:
                     c.sampler,
                     "yes" if c.antithetic else "no",
                     c.covariate,
-                    f"{c.relative_variance:.3g} ± {c.relative_variance_error:.1g}",
-                    f"{c.variance:.3g} ± {c.variance_error:.1g}",
+                    f"{c.relative_variance:.3g} ± {c.relative_variance_error:.2g}",
+                    f"{c.variance:.3g} ± {c.variance_error:.2g}",
                 )
             )
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -430,14 +430,14 @@ def _choices(
             "['mc', 'sobol']"
         )
     choices = []
-    for name, flag in itertools.product(_SAMPLERS if samplers is None else samplers, antithetic):
-        sampler = resolve_sampler(name)
+    named = _SAMPLERS if samplers is None else samplers
+    for sampler, flag in itertools.product(map(resolve_sampler, named), antithetic):
         _check_randomized(sampler)
         check_bool(flag, "antithetic")
         try:
             sampler.validate(num_samples, n, flag)
         except ValueError:
-            if samplers is None and name == "rqmc_cartesian":
+            if samplers is None and sampler.name == "rqmc_cartesian":
                 continue
             raise
         for covariate in covariates:
