@@ -17,7 +17,8 @@ For comparison, --method takes the gradient from elsewhere.
 
 Two accuracies are reported: cost match, the share of predicted paths that cost no more than the
 cheapest one, and exact match, the share of those that are the labelled one, cell by cell. (Ties are
-common, and a label holds one path only.) Generated maps are kept below --data-root.
+common, and a label holds one path only.) The cost ratio is what predicted paths cost in the mean,
+in units of the cheapest. Generated maps are kept below --data-root.
 
 The output directory gets result.json, learning_curve.png, paths.png (test maps with both paths and
 the costs that the network reads off), checkpoint.pt, and best.pt (the weights of the best
@@ -280,23 +281,24 @@ def total_costs(maps: Maps, paths: Tensor) -> Tensor:  # [m], float64
     return (weights * paths).sum((-2, -1))
 
 
-def compare(maps: Maps, paths: Tensor) -> tuple[Tensor, Tensor]:
-    """Which paths cost no more than the labelled ones, and which are those; [m] both.
+def compare(maps: Maps, paths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What paths cost, in units of the labelled ones; which cost no more; which are those; [m].
 
     The weights are stored as float16, so that sums which were equal before agree to its resolution.
     """
     truth = torch.from_numpy(np.array(maps.paths))
-    optimal, costs = total_costs(maps, truth), total_costs(maps, paths)
-    cheap = costs <= optimal * (1 + torch.finfo(torch.float16).eps)
-    return cheap, (paths == truth).flatten(1).all(1)
+    ratio = total_costs(maps, paths) / total_costs(maps, truth)
+    cheap = ratio <= 1 + torch.finfo(torch.float16).eps
+    return ratio, cheap, (paths == truth).flatten(1).all(1)
 
 
 def evaluate(network: CostReader, maps: Maps, device: str) -> dict[str, float]:
     _, paths = predict(network, maps, device)
-    cheap, exact = compare(maps, paths)
+    ratio, cheap, exact = compare(maps, paths)
     return {
         "cost_match": cheap.sum().item() / len(maps),
         "exact_match": exact.sum().item() / len(maps),
+        "cost_ratio": ratio.mean().item(),
     }
 
 
@@ -340,7 +342,7 @@ def draw_paths(network: CostReader, maps: Maps, path: Path, device: str) -> None
     costs, paths = predict(network, maps, device)
     truth = torch.from_numpy(np.array(maps.paths))
     optimal, paid = total_costs(maps, truth).tolist(), total_costs(maps, paths).tolist()
-    cheap, _ = compare(maps, paths)
+    _, cheap, _ = compare(maps, paths)
     with plotting.style():
         figure = Figure(figsize=(8.8, 0.4 + 2.25 * len(maps)), layout="constrained")
         axes = figure.subplots(len(maps), 4, squeeze=False)
@@ -461,7 +463,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="RATE",
         help="learning rate of Adam, at first (default: %(default)s)",
     )
-    cli.add_smoothing_arguments(parser, distribution="logistic", scale=0.2, num_samples=100)
+    cli.add_smoothing_arguments(parser, distribution="logistic", scale=0.2, num_samples=128)
     training.add_argument(
         "--beta",
         type=inverse,
@@ -592,7 +594,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
     )
     print(
-        f"cost match {best['cost_match']:.1%}, exact match {best['exact_match']:.1%} "
+        f"cost match {best['cost_match']:.1%}, exact match {best['exact_match']:.1%}, "
+        f"cost ratio {best['cost_ratio']:.3f} "
         f"on {len(maps['test'])} test maps (weights of step {training.best['step']} of "
         f"{training.step}); trained {training.seconds:.1f} s; wrote "
         + ", ".join(str(file) for file in (directory.result, curve, picture, directory.best))

@@ -224,7 +224,11 @@ def test_which_paths_match():
     through_rock = [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]]
     shorter = [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     maps = some_maps([weights] * 4, [label] * 4)
-    cheap, exact = warcraft.compare(maps, torch.tensor([label, equal, through_rock, shorter]))
+    paths = torch.tensor([label, equal, through_rock, shorter])
+    ratio, cheap, exact = warcraft.compare(maps, paths)
+    # 4.8 is the least; 1.2 + 1.2 + 9.2 + 1.2 and 1.2 + 0.8 + 9.2 + 1.2.
+    expected = torch.tensor([1, 1, 12.8 / 4.8, 12.4 / 4.8], dtype=torch.float64)
+    torch.testing.assert_close(ratio, expected, rtol=1e-3, atol=0)
     assert cheap.tolist() == [True, True, False, False]
     assert exact.tolist() == [True, False, False, False]
 
@@ -234,7 +238,8 @@ def test_accuracies_of_a_network_that_reads():
     maps = some_maps(weights)  # more than a chunk
     perfect = warcraft.evaluate(Reader(), maps, "cpu")
     # Where costs are equal but for the resolution of float16, the label knows better.
-    assert perfect["cost_match"] == 1 and 0.97 < perfect["exact_match"] <= 1
+    assert perfect["cost_match"] == 1 and perfect["cost_ratio"] == pytest.approx(1, abs=1e-3)
+    assert 0.97 < perfect["exact_match"] <= 1
     # A network that sees no difference goes straight through the middle.
     blank = Maps(np.full_like(maps.images, 10), maps.weights, maps.paths)
     straight = (maps.paths == np.eye(5)).all((1, 2)).mean()
