@@ -344,6 +344,18 @@ def test_solver_is_called_once_per_sample() -> None:
     assert sum(seen) == 2 * 5 * 16 and gradient.requires_grad
 
 
+def test_second_derivatives_see_the_same_samples() -> None:
+    """Also if the seed, a buffer, was filled with another number before the backward pass."""
+    theta, seed = torch.randn(5, 3, requires_grad=True), torch.tensor(1)
+    target = ts.hard.argmax(torch.randn(5, 3))
+    loss = ts.fenchel_young_loss(ts.hard.argmax, ts.Gaussian(), num_samples=16, seed=seed)
+    value = loss(theta, target)
+    (gradient,) = torch.autograd.grad(value, theta, retain_graph=True)
+    seed.fill_(2)
+    (again,) = torch.autograd.grad(value, theta, create_graph=True)
+    torch.testing.assert_close(again.detach(), gradient)
+
+
 def test_one_event_at_a_time_with_numpy() -> None:
     """With an array that is filled again, and arguments of each example."""
     buffer = np.empty(4, dtype=np.float64)

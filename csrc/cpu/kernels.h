@@ -32,7 +32,7 @@ struct Scene {
   const int32_t* faces;  // [num_faces, 3], each in [0, num_vertices)
   const T* normals;      // [num_faces, 3]; for lambert alone
 
-  int64_t pixels() const { return int64_t(size) * size; }
+  TS_HD int64_t pixels() const { return int64_t(size) * size; }
 };
 
 template <class T>
@@ -132,7 +132,7 @@ inline int64_t path_scratch(const Grid& grid, int64_t lanes) {
 
 // Images of kQuads poses, and the corners of the mesh as they see it.
 template <class T>
-int64_t render_scratch(const Scene<T>& scene) {
+TS_HD int64_t render_scratch(const Scene<T>& scene) {
   const int64_t words = (scene.size + 63) / 64, per_word = sizeof(uint64_t) / sizeof(T);
   const int64_t image = scene.output == RenderOutput::silhouette
                             ? int64_t(scene.size + 1) * words * per_word

@@ -11,6 +11,7 @@ from .render import RenderOptions as RenderOptions, hard_render as hard_render, 
 from .shortest_path import (
     PathOptions as PathOptions,
     hard_shortest_path as hard_shortest_path,
+    hard_shortest_path_graph as hard_shortest_path_graph,
     shortest_path as shortest_path,
 )
 from .sorting import SortOptions as SortOptions, sort as sort

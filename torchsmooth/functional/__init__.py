@@ -19,7 +19,10 @@ ValueError say what was expected, what came and what to do.
 """
 
 from .render import render as render
-from .shortest_path import shortest_path as shortest_path
+from .shortest_path import (
+    shortest_path as shortest_path,
+    shortest_path_graph as shortest_path_graph,
+)
 from .sorting import (
     argmax as argmax,
     argsort as argsort,
