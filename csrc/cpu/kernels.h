@@ -2,6 +2,8 @@
 // kernels know no tensors and allocate nothing; a task is a range of samples of one batch element.
 #pragma once
 
+#include <algorithm>
+
 #include "../core/functions/sort.h"
 #include "../core/noise.h"
 
@@ -76,10 +78,16 @@ inline int64_t reduce_scratch(int64_t n, int64_t weights, int64_t m) {
          weights * (m + 1) * (few ? kQuads : 1);
 }
 
+// Up to so many elements there are few permutations, and the Jacobian of a matrix is summed
+// permutation by permutation: a sample adds one row, not one for each element.
+constexpr int64_t kPermutationLimit = 5;
+constexpr int64_t factorial(int64_t n) { return n < 2 ? 1 : n * factorial(n - 1); }
+
 // What sorting into a matrix needs: the block, a row of `width` for each lane, and sums for all cells
-// and one more.
+// and one more, or for all permutations.
 inline int64_t sort_scratch(int64_t n, int64_t cells, int64_t width) {
-  return (4 * n + width) * kLanes + (cells + 1) * width * kQuads;
+  const int64_t permutations = n <= kPermutationLimit ? factorial(n) : 0;
+  return (4 * n + width) * kLanes + std::max((cells + 1) * kQuads, 2 * permutations + cells) * width;
 }
 
 // The tables of the widest instruction set that this machine has, or of the one that the
