@@ -48,6 +48,26 @@ STABLE_TORCH_LIBRARY(torchsmooth, m) {
       "output, SymInt first, SymInt last, float factor, float pair_weight, bool scale_gradient) -> "
       "(Tensor, Tensor)");
 
+  // The cells of the cheapest paths through grids of weights [R, H, W], as 0/1 indicators of the same
+  // shape. neighbors: 4 or 8; source and target count the cells in row-major order.
+  m.def(
+      "hard_shortest_path(Tensor weights, SymInt neighbors, SymInt source, SymInt target, float "
+      "min_weight) -> Tensor");
+
+  // Their mean over perturbed x [B, H, W].
+  m.def(
+      "shortest_path(Tensor x, Tensor scale, Tensor seed, Tensor directions, str law, str sampler, "
+      "bool antithetic, SymInt num_samples, SymInt neighbors, SymInt source, SymInt target, float "
+      "min_weight) -> Tensor");
+
+  // Gradients [B, H, W] in x and [B, H * W] (or [B, 0]) in each element's scale, from that in the
+  // mean; baseline [B] is subtracted from each sample's contribution.
+  m.def(
+      "shortest_path_backward(Tensor grad, Tensor baseline, Tensor x, Tensor scale, Tensor seed, "
+      "Tensor directions, str law, str sampler, bool antithetic, SymInt num_samples, SymInt "
+      "neighbors, SymInt source, SymInt target, float min_weight, float factor, float pair_weight, "
+      "bool scale_gradient) -> (Tensor, Tensor)");
+
   // One function ("icdf", "cdf", "log_prob", "score") of a standard law, elementwise.
   m.def("evaluate_law(Tensor x, str law, str function) -> Tensor");
 }

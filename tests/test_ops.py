@@ -222,6 +222,25 @@ def examples(name: str) -> list[dict[str, Any]]:
             for scale_gradient in (False, True)
             for outcome, shape in outcomes
         ]
+    grids = torch.rand(elements, 2, 2)
+    ends = {"source": 1, "target": 3, "min_weight": 1e-3}
+    finding = {"x": grids, "scale": vector, **sobol, "law": "gumbel", "neighbors": 4, **ends}
+    if name == "hard_shortest_path":
+        return [{"weights": grids, "neighbors": neighbors, **ends} for neighbors in (4, 8)]
+    if name == "shortest_path":
+        return [finding, {**finding, "neighbors": 8}]
+    if name == "shortest_path_backward":
+        return [
+            {
+                **finding,
+                "grad": torch.randn_like(grids),
+                "baseline": torch.randn(elements),
+                "factor": 1 / s,
+                "pair_weight": 0.5,
+                "scale_gradient": scale_gradient,
+            }
+            for scale_gradient in (False, True)
+        ]
     assert name == "evaluate_law", f"give examples of the arguments of {name}"
     return [{"x": x, "law": law, "function": "log_prob"} for law in ("gaussian", "triangular")]
 
@@ -242,6 +261,9 @@ def test_opcheck(name: str, device: torch.device) -> None:
         ("reduce", "values"),
         ("sort", "x"),
         ("sort_backward", "grad"),
+        ("hard_shortest_path", "weights"),
+        ("shortest_path", "x"),
+        ("shortest_path_backward", "grad"),
         ("evaluate_law", "x"),
     ],
 )

@@ -3,6 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from . import functional as functional, hard as hard, nn as nn, soft as soft
+from .blackbox import BlackBox as BlackBox, blackbox as blackbox
 from .diagnose import (
     Break as Break,
     CoordinateDiagnosis as CoordinateDiagnosis,
@@ -27,6 +28,7 @@ from .generalized import (
     clarke as clarke,
     directional_derivative as directional_derivative,
 )
+from .losses import FenchelYoungLoss as FenchelYoungLoss, fenchel_young_loss as fenchel_young_loss
 from .samplers import (
     AbstractSampler as AbstractSampler,
     Cartesian as Cartesian,
@@ -36,7 +38,9 @@ from .samplers import (
 )
 from .smoothing import Smoothed as Smoothed, smooth as smooth
 from .soften import SoftBoolean as SoftBoolean, SoftIndex as SoftIndex, soften as soften
+from .statistics import Covariance as Covariance, Median as Median
 from .straight_through import straight_through as straight_through
+from .tune import Candidate as Candidate, Tuning as Tuning, tune as tune
 
 
 try:

@@ -3,6 +3,7 @@
 import math
 import numbers
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -98,6 +99,67 @@ def check_quantile(q: object) -> float | Tensor:
     if not 0 <= number <= 1:
         raise ValueError(f"q must be in [0, 1], got {q}; {remedy}")
     return number
+
+
+class GridOptions(NamedTuple):
+    """What a path through a grid may do, in the order of the ops' schemas.
+
+    `source` and `target` count the cells in row-major order.
+    """
+
+    neighbors: int
+    source: int
+    target: int
+    min_weight: float
+
+
+def check_grid(weights: object) -> tuple[int, int]:
+    """The height and the width of grids of weights."""
+    grids = check_floating(weights, "weights")
+    if grids.ndim < 2:
+        raise ValueError(
+            f"weights must have at least two dimensions, [..., H, W], got {list(grids.shape)}; "
+            "reshape them to a grid"
+        )
+    return grids.shape[-2], grids.shape[-1]
+
+
+def check_grid_options(
+    size: tuple[int, int],
+    neighbors: object,
+    source: object,
+    target: object,
+    min_weight: object,
+) -> GridOptions:
+    if isinstance(neighbors, bool) or neighbors not in (4, 8):
+        raise ValueError(
+            f"neighbors must be 4 or 8, got {neighbors!r}; pass 8 for steps along diagonals too"
+        )
+    start = _check_cell(source, "source", size)
+    end = _check_cell(target, "target", size)
+    remedy = "pass for example 1e-3"
+    if isinstance(min_weight, bool) or not isinstance(min_weight, numbers.Real):
+        raise TypeError(f"min_weight must be a number, got {min_weight!r}; {remedy}")
+    lowest = float(min_weight)
+    if not 0 <= lowest < math.inf:
+        raise ValueError(f"min_weight must be finite and >= 0, got {min_weight}; {remedy}")
+    return GridOptions(8 if neighbors == 8 else 4, start, end, lowest)
+
+
+def _check_cell(cell: object, name: str, size: tuple[int, int]) -> int:
+    """The cell's place in row-major order; of an empty grid, 0."""
+    remedy = "pass for example (0, 0), or (-1, -1) for the last cell"
+    pair = tuple(cell) if isinstance(cell, (tuple, list)) else ()
+    if len(pair) != 2 or not all(type(index) is int for index in pair):
+        raise TypeError(f"{name} must be a (row, column) of two ints, got {cell!r}; {remedy}")
+    (row, column), (height, width) = pair, size
+    if height * width == 0:
+        return 0
+    if not (-height <= row < height and -width <= column < width):
+        raise ValueError(
+            f"{name} must be a cell of the grid of {height} x {width} cells, got {cell!r}; {remedy}"
+        )
+    return row % height * width + column % width
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:

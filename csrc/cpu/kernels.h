@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "../core/functions/shortest_path.h"
 #include "../core/functions/sort.h"
 #include "../core/noise.h"
 
@@ -11,6 +12,7 @@ namespace torchsmooth {
 
 constexpr int kQuads = 8;           // quads of samples that are computed together, one per lane
 constexpr int kLanes = 4 * kQuads;  // samples per block
+constexpr int kPathLanes = 2 * kQuads;  // grids whose paths are found together
 
 // Samples [begin, end) of a batch element. begin is a multiple of kLanes except for `perturb`,
 // `words` and `reduce`, which address rows.
@@ -61,6 +63,21 @@ struct Kernels {
   // scratch: 4 n kLanes + (scale ? 2 : 1) n kQuads.
   void (*sort_backward)(const Noise<T>&, Range, Sorting, bool scale, const T* x, const T* pivot,
                         const T* grad, T baseline, double* sums, T* scratch);
+
+  // path[k * cells + i] = 1 where cell i lies on the path of grid k, else 0, for `count` grids, at
+  // most kPathLanes, of any weights. scratch: path_scratch(grid, kPathLanes).
+  void (*hard_shortest_path)(const Grid&, int64_t count, const T* weights, T* path, T* scratch);
+
+  // Adds the number of samples whose path has cell i to counts[i].
+  // scratch: path_scratch(grid, kLanes).
+  void (*shortest_path)(const Noise<T>&, Range, const Grid&, const T* x, uint32_t* counts,
+                        T* scratch);
+
+  // With g the sum of grad over the cells of a sample's path: adds (g - baseline) * weight to sums:
+  // n scores, then n scale weights if scale. scratch: path_scratch(grid, kLanes) + (scale ? 2 : 1)
+  // n (kLanes + kQuads).
+  void (*shortest_path_backward)(const Noise<T>&, Range, const Grid&, bool scale, const T* x,
+                                 const T* grad, T baseline, double* sums, T* scratch);
 };
 
 // Rows of a table as wide as a vector register, so that adding one is a few instructions.
@@ -88,6 +105,11 @@ constexpr int64_t factorial(int64_t n) { return n < 2 ? 1 : n * factorial(n - 1)
 inline int64_t sort_scratch(int64_t n, int64_t cells, int64_t width) {
   const int64_t permutations = n <= kPermutationLimit ? factorial(n) : 0;
   return (4 * n + width) * kLanes + std::max((cells + 1) * kQuads, 2 * permutations + cells) * width;
+}
+
+// The weights of so many lanes, and costs.
+inline int64_t path_scratch(const Grid& grid, int64_t lanes) {
+  return grid.cells() * lanes + int64_t(grid.places()) * kPathLanes;
 }
 
 // The tables of the widest instruction set that this machine has, or of the one that the

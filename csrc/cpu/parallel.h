@@ -9,10 +9,13 @@
 
 namespace torchsmooth {
 
+// Of cheap samples, so many are worth a task.
+constexpr int64_t kLeastSamples = 4096;
+
 // How many tasks a batch element is cut into. It depends on the problem alone and never on the
 // number of threads, so that sums are taken in the same order whatever the machine.
-inline int64_t segments(int64_t elements, int64_t num_samples) {
-  constexpr int64_t tasks = 16, least_samples = 4096;
+inline int64_t segments(int64_t elements, int64_t num_samples, int64_t least_samples = kLeastSamples) {
+  constexpr int64_t tasks = 16;
   const int64_t wanted = elements > 0 ? tasks / elements : 1;
   return std::max<int64_t>(1, std::min(wanted, num_samples / least_samples));
 }

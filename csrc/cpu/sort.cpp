@@ -6,20 +6,10 @@
 #include <vector>
 
 #include "../sort_arguments.h"
-#include "parallel.h"
+#include "samples.h"
 
 namespace torchsmooth {
 namespace {
-
-// Whether an element's inputs can be smoothed at all; the results of others are NaN.
-template <class T>
-bool is_usable(const Noise<T>& noise, int64_t element, const T* x) {
-  for (int64_t j = 0; j < noise.n; ++j) {
-    const T scale = noise.scale_at(element, j);
-    if (!std::isfinite(x[j]) || !std::isfinite(scale) || scale == T(0)) return false;
-  }
-  return true;
-}
 
 // The outcome of the unperturbed x. `order` has n entries.
 template <class T>
@@ -48,32 +38,27 @@ void unperturbed(const Sorting& sorting, const T* x, int64_t n, int64_t* order, 
 
 // The rows of a batch, and how they are sorted.
 template <class T>
-struct Batch {
-  Noise<T> noise;
+struct Batch : Samples<T> {
+  using Samples<T>::noise, Samples<T>::elements, Samples<T>::row;
+
   Sorting sorting;
-  const T* x;  // [B, n]
-  int64_t elements;
-  std::vector<char> usable;  // of all elements
   // Of all elements, what values and ranks are counted from: their unperturbed outcomes. Their
   // differences keep the digits that large values would lose.
   std::vector<T> pivots;
 
   Batch(const Noise<T>& noise, const Sorting& sorting, const T* x, int64_t elements)
-      : noise(noise), sorting(sorting), x(x), elements(elements), usable(elements) {
-    for (int64_t element = 0; element < elements; ++element)
-      usable[element] = is_usable(noise, element, row(element));
+      : Samples<T>{noise, x, elements}, sorting(sorting) {
     if (sorting.output == SortOutput::matrix) return;
     const int64_t m = outcomes();
     std::vector<int64_t> order(noise.n);
     pivots.resize(elements * m);
     for (int64_t element = 0; element < elements; ++element) {
-      if (usable[element])
+      if (usable(noise, element, row(element)))
         unperturbed(sorting, row(element), noise.n, order.data(), pivots.data() + element * m);
     }
   }
 
   int64_t outcomes() const { return outcome_size(sorting, noise.n); }
-  const T* row(int64_t element) const { return x + element * noise.n; }
   const T* pivot(int64_t element) const { return pivots.data() + element * outcomes(); }
 
   // A sample costs about this many nanoseconds: drawing, and sorting.
@@ -81,44 +66,7 @@ struct Batch {
     const int64_t n = noise.n;
     return 3 * n + (sorting.only_first() ? n : n <= 32 ? n * n / 4 : 2 * n);
   }
-
-  // Sums over samples: calls kernel(range, sums, scratch), which adds to `size` sums, until all
-  // samples of every element are in, and then finish(element, sums). For elements that can't be
-  // smoothed sums is null. `cost`: of a sample, in nanoseconds.
-  template <class Sum, class Kernel, class Finish>
-  void reduce(int64_t size, int64_t cost, int64_t scratch_size, Kernel&& kernel,
-              Finish&& finish) const {
-    const int64_t s = noise.num_samples, count = segments(elements, s);
-    // One task per element needs no sums beyond its own, behind its scratch.
-    constexpr int64_t width = sizeof(Sum) > sizeof(T) ? sizeof(Sum) / sizeof(T) : 1;
-    std::vector<Sum> all(count > 1 ? elements * count * size : 0);
-    parallel_tasks<T>(elements * count, s / count * cost,
-                      scratch_size + (count > 1 ? 0 : width * size), [&](int64_t index, T* scratch) {
-                        const int64_t element = index / count;
-                        const bool good = usable[element];
-                        Sum* const sums = count > 1 ? all.data() + index * size
-                                                    : reinterpret_cast<Sum*>(scratch + scratch_size);
-                        if (good) {
-                          std::fill(sums, sums + size, Sum(0));
-                          kernel(segment(element, index % count, count, 0, s), sums, scratch);
-                        }
-                        if (count == 1) finish(element, good ? sums : nullptr);
-                      });
-    if (count == 1) return;
-    for (int64_t element = 0; element < elements; ++element) {
-      Sum* const sums = all.data() + element * count * size;
-      for (int64_t c = 1; c < count; ++c) {
-        for (int64_t k = 0; k < size; ++k) sums[k] += sums[c * size + k];
-      }
-      finish(element, usable[element] ? sums : nullptr);
-    }
-  }
 };
-
-template <class T>
-void fill_nan(T* begin, int64_t size) {
-  std::fill(begin, begin + size, std::numeric_limits<T>::quiet_NaN());
-}
 
 template <class T>
 void forward(const Batch<T>& batch, T* outcome) {

@@ -7,4 +7,9 @@ kernel the plain PyTorch twin of the op runs instead.
 from . import noise as noise
 from .autograd import NoVmap as NoVmap, first_order as first_order
 from .library import NAMES as NAMES
+from .shortest_path import (
+    PathOptions as PathOptions,
+    hard_shortest_path as hard_shortest_path,
+    shortest_path as shortest_path,
+)
 from .sorting import SortOptions as SortOptions, sort as sort

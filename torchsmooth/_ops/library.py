@@ -8,7 +8,17 @@ import torch
 
 
 # Every op of csrc/ops.cpp.
-NAMES = ("words", "perturb", "reduce", "sort", "sort_backward", "evaluate_law")
+NAMES = (
+    "words",
+    "perturb",
+    "reduce",
+    "sort",
+    "sort_backward",
+    "hard_shortest_path",
+    "shortest_path",
+    "shortest_path_backward",
+    "evaluate_law",
+)
 
 
 def _load() -> None:

@@ -14,4 +14,9 @@ from .noise import (
     reduce as reduce,
 )
 from .samplers import words as words
+from .shortest_path import (
+    hard_shortest_path as hard_shortest_path,
+    shortest_path as shortest_path,
+    shortest_path_backward as shortest_path_backward,
+)
 from .sorting import sort as sort, sort_backward as sort_backward

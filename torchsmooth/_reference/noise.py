@@ -78,6 +78,14 @@ def pick(per_element: Tensor, element: Tensor) -> Tensor:
     return per_element if per_element.shape[0] == 1 else per_element.index_select(0, element)
 
 
+def without_bad_rows(x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x and scale with numbers in place of NaN and infinities, and the batch elements with any."""
+    bad_scale = ~(scale.isfinite() & (scale != 0))
+    bad = ~x.isfinite().all(-1) | bad_scale.expand(-1, x.shape[1]).any(-1)
+    safe_x = torch.where(bad.unsqueeze(-1), 0, x)
+    return safe_x, torch.where(bad_scale, 1, scale), bad
+
+
 def sums_of_products(
     a: Tensor,  # [rows, p]
     b: Tensor,  # [rows, q]

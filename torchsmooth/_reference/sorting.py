@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..distributions import AbstractDistribution
 from ..hard.sorting import sort_outcome
-from .noise import accumulator, draw_weights, pick, sums_of_products
+from .noise import accumulator, draw_weights, pick, sums_of_products, without_bad_rows
 from .samplers import overlapped, words
 
 
@@ -62,14 +62,6 @@ def _sorted_chunks(
         )
 
 
-def _without_bad_rows(x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x and scale with numbers in place of NaN and infinities, and the batch elements with any."""
-    bad_scale = ~(scale.isfinite() & (scale != 0))
-    bad = ~x.isfinite().all(-1) | bad_scale.expand(-1, x.shape[1]).any(-1)
-    safe_x = torch.where(bad.unsqueeze(-1), 0, x)
-    return safe_x, torch.where(bad_scale, 1, scale), bad
-
-
 def sort(
     x: Tensor,  # [B, n]
     scale: Tensor,  # [1 or B, 1 or n]
@@ -99,7 +91,7 @@ def sort(
     An element of the batch with a NaN or an infinity has NaN for its results.
     """
     batch, n = x.shape
-    x, scale, bad = _without_bad_rows(x, scale)
+    x, scale, bad = without_bad_rows(x, scale)
     columns = {"none": 0, "x": n, "x_and_scale": 2 * n}[jacobian]
     dtype = accumulator(x)
     hard = sort_outcome(x, descending, output, first, last)
@@ -179,7 +171,7 @@ def sort_backward(
     the scale with score_j noise_j - 1 in place of score_j.
     """
     batch, n = x.shape
-    x, scale, bad = _without_bad_rows(x, scale)
+    x, scale, bad = without_bad_rows(x, scale)
     columns = 2 * n if scale_gradient else n
     dtype = accumulator(x)
     sums = x.new_zeros((batch, columns), dtype=dtype)

@@ -3,6 +3,7 @@
 They are what `torchsmooth.functional` smooths, under the same names. A row with a NaN gives NaN.
 """
 
+from .shortest_path import shortest_path as shortest_path
 from .sorting import (
     argmax as argmax,
     argsort as argsort,

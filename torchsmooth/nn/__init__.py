@@ -2,12 +2,15 @@
 
 from .argmax import ArgMax as ArgMax
 from .argsort import ArgSort as ArgSort
+from .blackbox import BlackBox as BlackBox
 from .exponential_scale import ExponentialScale as ExponentialScale
+from .fenchel_young_loss import FenchelYoungLoss as FenchelYoungLoss
 from .median import Median as Median
 from .quantile import Quantile as Quantile
 from .rank import Rank as Rank
 from .sampled_layer import AbstractSampledLayer as AbstractSampledLayer
 from .scale_schedule import AbstractScaleSchedule as AbstractScaleSchedule
+from .shortest_path import ShortestPath as ShortestPath
 from .smooth import Smooth as Smooth
 from .smoothing_layer import AbstractSmoothingLayer as AbstractSmoothingLayer
 from .soft import (

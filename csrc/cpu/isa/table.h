@@ -1,6 +1,7 @@
 // Instantiates every kernel for the instruction set of the including file.
 #include "../kernels/perturb.h"
 #include "../kernels/reduce.h"
+#include "../kernels/shortest_path.h"
 #include "../kernels/sort.h"
 
 namespace torchsmooth::TORCHSMOOTH_ISA {
@@ -14,7 +15,10 @@ constexpr Kernels<T> table() {
           &sort_matrix_jacobian<T>,
           &sort_vector<T>,
           &sort_vector_jacobian<T>,
-          &sort_backward<T>};
+          &sort_backward<T>,
+          &hard_shortest_path<T>,
+          &shortest_path<T>,
+          &shortest_path_backward<T>};
 }
 const Kernels<float> f32 = table<float>();
 const Kernels<double> f64 = table<double>();

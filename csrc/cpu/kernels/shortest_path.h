@@ -1,0 +1,211 @@
+#pragma once
+
+#include "../../core/functions/shortest_path.h"
+#include "block.h"
+
+namespace torchsmooth::TORCHSMOOTH_ISA {
+
+// Cell by cell, each waits for the one before: two vectors of lanes keep the processor busy, and
+// their costs stay in the first cache.
+constexpr int kPathVectors = kPathLanes / kQuads;
+
+template <class T>
+TS_HD bool any_bit(const Mask<T>& mask) {
+  int64_t words[sizeof(mask) / 8], any = 0;
+  __builtin_memcpy(words, &mask, sizeof(mask));
+  for (const int64_t word : words) any |= word;
+  return any != 0;
+}
+
+// Relaxes the cells of one row, in the direction of `kDown` (from left to right, else from right to
+// left), over the edges from the row before and from the cell before. Returns whether a cost fell.
+template <bool kDiagonal, bool kDown, class T>
+TS_HD bool relax_row(const Grid& grid, int64_t row, const T* weight, T* cost) {
+  constexpr int64_t step = kDown ? kPathLanes : -kPathLanes;
+  const int64_t first = kDown ? 0 : grid.width - 1;
+  const int64_t place = (row + 1) * grid.stride() + 1 + first;
+  T* here = cost + place * kPathLanes;
+  const T* before = cost + (place + (kDown ? -1 : 1) * grid.stride()) * kPathLanes;
+  const T* own = weight + (row * grid.width + first) * kPathLanes;
+  Vector<T> last[kPathVectors], diagonal[kPathVectors], straight[kPathVectors];
+  Mask<T> changed[kPathVectors];
+  for (int v = 0; v < kPathVectors; ++v) {
+    last[v] = vector_at(here - step + v * kQuads);
+    diagonal[v] = vector_at(before - step + v * kQuads);
+    straight[v] = vector_at(before + v * kQuads);
+    changed[v] = Mask<T>{};
+  }
+  const auto min = [](const Vector<T>& a, const Vector<T>& b) __attribute__((always_inline)) {
+    return a < b ? a : b;
+  };
+  for (int32_t c = 0; c < grid.width; ++c) {
+    before += step;
+    for (int v = 0; v < kPathVectors; ++v) {
+      const Vector<T> next = vector_at(before + v * kQuads);
+      Vector<T> cheapest = straight[v];
+      if (kDiagonal) cheapest = min(min(cheapest, diagonal[v]), next);
+      cheapest = min(cheapest, last[v]);
+      diagonal[v] = straight[v];
+      straight[v] = next;
+      Vector<T>& slot = vector_at(here + v * kQuads);
+      const Vector<T> old = slot;
+      const Vector<T> now = min(step_cost<Mask<T>>(cheapest, vector_at(own + v * kQuads)), old);
+      changed[v] |= (Mask<T>)now ^ (Mask<T>)old;
+      slot = last[v] = now;
+    }
+    here += step;
+    own += step;
+  }
+  Mask<T> any = changed[0];
+  for (int v = 1; v < kPathVectors; ++v) any |= changed[v];
+  return any_bit<T>(any);
+}
+
+// The costs of reaching all places, of kPathLanes grids side by side: weight [cells, kPathLanes],
+// cost [places, kPathLanes]. Sweeps go down and up in turn. What a sweep leaves satisfies the edges
+// that it relaxes, so that a sweep that changes nothing after one in the other direction is the
+// last.
+template <bool kDiagonal, class T>
+__attribute__((noinline)) static void find_costs(const Grid& grid, const T* weight, T* cost) {
+  for (int64_t k = 0; k < int64_t(grid.places()) * kPathLanes; ++k) cost[k] = unreached<T>();
+  T* const source = cost + int64_t(grid.place(grid.source)) * kPathLanes;
+  for (int t = 0; t < kPathLanes; ++t) source[t] = least_normal(T());
+  for (bool first = true;; first = false) {
+    bool changed = false;
+    for (int64_t row = 0; row < grid.height; ++row)
+      changed |= relax_row<kDiagonal, true>(grid, row, weight, cost);
+    if (!changed && !first) break;
+    changed = false;
+    for (int64_t row = grid.height - 1; row >= 0; --row)
+      changed |= relax_row<kDiagonal, false>(grid, row, weight, cost);
+    if (!changed) break;
+  }
+}
+
+// Finds the paths of kPathLanes grids; calls visit(lane, cell) for every cell of the paths of lanes
+// for which wanted(lane) holds.
+template <class T, class Wanted, class Visit>
+TS_HD void for_each_path_cell(const Grid& grid, const T* weight, T* cost, Wanted&& wanted,
+                              Visit&& visit) {
+  const auto run = [&](auto diagonal) __attribute__((always_inline)) {
+    constexpr bool kDiagonal = decltype(diagonal)::value;
+    find_costs<kDiagonal>(grid, weight, cost);
+    for (int t = 0; t < kPathLanes; ++t) {
+      if (!wanted(t)) continue;
+      walk_back<kDiagonal>(
+          grid,
+          // Positive numbers and their bits have the same order, and integers need no branch.
+          [&](int64_t place) __attribute__((always_inline)) {
+            return bit_cast<IndexOf<T>>(cost[place * kPathLanes + t]);
+          },
+          [&](int32_t cell) __attribute__((always_inline)) { visit(t, cell); });
+    }
+  };
+  if (grid.diagonal) {
+    run(std::true_type{});
+  } else {
+    run(std::false_type{});
+  }
+}
+
+// The paths of up to kPathLanes grids.
+template <class T>
+void hard_shortest_path(const Grid& grid, int64_t count, const T* weights, T* path, T* scratch) {
+  const int64_t n = grid.cells();
+  const WeightBounds<T> bounds(grid);
+  T* const weight = scratch;
+  for (int64_t j = 0; j < n; ++j) {
+    for (int t = 0; t < kPathLanes; ++t)
+      weight[j * kPathLanes + t] = t < count ? bounds.clamp(weights[t * n + j]) : T(1);
+  }
+  for (int64_t k = 0; k < count * n; ++k) path[k] = T(0);
+  for_each_path_cell(
+      grid, weight, weight + n * kPathLanes, [&](int t) { return t < count; },
+      [&](int t, int32_t cell) __attribute__((always_inline)) { path[t * n + cell] = T(1); });
+}
+
+// Perturbs the grids of one block, and finds their paths.
+template <class T>
+struct PathBlock {
+  Grid grid;
+  WeightBounds<T> bounds;
+  int64_t n;
+  T* weight;  // [kLanes / kPathLanes, n, kPathLanes]
+  T* cost;    // [places, kPathLanes]
+  T* rest;    // scratch that is left
+
+  TS_HD PathBlock(const Grid& grid, T* scratch)
+      : grid(grid),
+        bounds(grid),
+        n(grid.cells()),
+        weight(scratch),
+        cost(scratch + n * kLanes),
+        rest(cost + int64_t(grid.places()) * kPathLanes) {}
+
+  // Scores and scale weights, [n, kLanes] each, are kept where there is room for them.
+  TS_HD void draw(const Noise<T>& noise, Range range, int64_t first_quad, const T* x, T* scores,
+                  T* scale_weights) {
+    T epsilon[kLanes], unused[kLanes];
+    for (int64_t j = 0; j < n; ++j) {
+      block_weights<T>(noise, range.element, j, first_quad, epsilon,
+                       scores ? scores + j * kLanes : unused,
+                       scale_weights ? scale_weights + j * kLanes : unused);
+      const T s = noise.scale_at(range.element, j), center = x[j];
+      for (int group = 0; group < kLanes / kPathLanes; ++group) {
+        T* const out = weight + (group * n + j) * kPathLanes;
+        for (int t = 0; t < kPathLanes; ++t)
+          out[t] = bounds.clamp(fused(s, epsilon[group * kPathLanes + t], center));
+      }
+    }
+  }
+
+  // Calls visit(lane, cell) for the paths of all samples of the range.
+  template <class Visit>
+  TS_HD void for_each_cell(Range range, int64_t first_quad, Visit&& visit) {
+    for (int group = 0; group < kLanes / kPathLanes; ++group) {
+      const int first = group * kPathLanes;
+      for_each_path_cell(
+          grid, weight + first * n, cost,
+          [&](int t) { return lane_sample(first_quad, first + t) < range.end; },
+          [&](int t, int32_t cell) __attribute__((always_inline)) { visit(first + t, cell); });
+    }
+  }
+};
+
+template <class T>
+void shortest_path(const Noise<T>& noise, Range range, const Grid& grid, const T* x,
+                   uint32_t* counts, T* scratch) {
+  PathBlock<T> block(grid, scratch);
+  for_each_block(range, [&](int64_t first_quad) {
+    block.draw(noise, range, first_quad, x, nullptr, nullptr);
+    block.for_each_cell(range, first_quad, [&](int, int32_t cell) __attribute__((always_inline)) {
+      ++counts[cell];
+    });
+  });
+}
+
+template <class T>
+void shortest_path_backward(const Noise<T>& noise, Range range, const Grid& grid, bool scale,
+                            const T* x, const T* grad, T baseline, double* sums, T* scratch) {
+  PathBlock<T> block(grid, scratch);
+  const int64_t weights = scale ? 2 * block.n : block.n;
+  T* const weight = block.rest;  // [weights, kLanes]
+  LaneSums<T, double> lanes(weights, weight + weights * kLanes, sums);
+  for_each_block(range, [&](int64_t first_quad) {
+    block.draw(noise, range, first_quad, x, weight, scale ? weight + block.n * kLanes : nullptr);
+    T g[kLanes];
+    for (int t = 0; t < kLanes; ++t) g[t] = T(0);
+    block.for_each_cell(range, first_quad,
+                        [&](int t, int32_t cell) __attribute__((always_inline)) {
+                          g[t] += grad[cell];
+                        });
+    // Lanes behind the end of the range count for nothing.
+    for (int t = 0; t < kLanes; ++t)
+      g[t] = lane_sample(first_quad, t) < range.end ? g[t] - baseline : T(0);
+    for (int64_t k = 0; k < weights; ++k) lanes.add_product(k, g, weight + k * kLanes);
+    lanes.end_block();
+  });
+  lanes.flush();
+}
+
+}  // namespace torchsmooth::TORCHSMOOTH_ISA

@@ -1,0 +1,112 @@
+"""The expected shortest path through a grid of perturbed weights."""
+
+import functools
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from .. import _ops, hard
+from .._arguments import (
+    check_bool,
+    check_distribution,
+    check_grid,
+    check_grid_options,
+    check_int,
+    compute_dtype,
+    scale_rows,
+)
+from .._estimator import estimator
+from ..distributions import AbstractDistribution
+from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
+from ..smoothing import smooth
+
+
+def shortest_path(
+    weights: Tensor,
+    distribution: AbstractDistribution,
+    *,
+    neighbors: int = 8,
+    source: Sequence[int] = (0, 0),
+    target: Sequence[int] = (-1, -1),
+    min_weight: float = 1e-3,
+    num_samples: int = 1024,
+    sampler: str | AbstractSampler = "sobol",
+    antithetic: bool = False,
+    covariate: str = "loo",
+    seed: int | Tensor | None = None,
+) -> Tensor:
+    """Returns the expected indicator of the cheapest path through a grid of perturbed weights.
+
+    Smooths `torchsmooth.hard.shortest_path` (arXiv 2410.08125, section 4.3).
+
+    **Arguments:**
+
+    - `weights`: floating-point tensor of shape [..., H, W], what each cell costs. A grid is one
+        event: all leading dimensions are batch, and a scale broadcasts against [H, W] or against
+        `weights`.
+    - `distribution`: the law of the noise.
+    - `neighbors`: 8 for steps to all cells around, 4 for steps along rows and columns alone.
+    - `source`, `target`: the (row, column) of both ends; negative ones count from the end.
+    - `min_weight`: what a perturbed cell costs at least; this is part of what is smoothed.
+    - the others: see the top of `torchsmooth.functional`.
+
+    **Returns:** a tensor of the shape and the dtype of `weights`: each cell's probability to lie on
+    the cheapest path. Both ends have probability 1.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above.
+
+    >>> import torch, torchsmooth as ts
+    >>> weights = torch.tensor([[1.0, 2.0], [5.0, 1.0]], requires_grad=True)
+    >>> p = ts.functional.shortest_path(
+    ...     weights, ts.Logistic(scale=0.5), neighbors=4, num_samples=4096, seed=0
+    ... )
+    >>> bool(p[0, 1] > 0.9)  # the way round by the expensive corner is almost never taken
+    True
+    >>> p[0, 1].backward()
+    >>> bool(weights.grad[0, 1] < 0 < weights.grad[1, 0])
+    True
+    """
+    height, width = check_grid(weights)
+    grid = check_grid_options((height, width), neighbors, source, target, min_weight)
+    distribution = check_distribution(distribution)
+    num_samples = check_int(num_samples, "num_samples", 1, 1024)
+    antithetic = check_bool(antithetic, "antithetic")
+    sampler = resolve_sampler(sampler)
+    if distribution.name is None or distribution.scale_matrix is not None:
+        path = functools.partial(
+            hard.shortest_path,
+            neighbors=neighbors,
+            source=source,
+            target=target,
+            min_weight=min_weight,
+        )
+        smoothed = smooth(
+            path,
+            distribution,
+            event_dim=2,
+            num_samples=num_samples,
+            sampler=sampler,
+            antithetic=antithetic,
+            covariate=covariate,
+            seed=seed,
+        )
+        return smoothed(weights)
+    batch, n = weights.shape[:-2], height * width
+    sampler.validate(num_samples, n, antithetic)
+    dtype = compute_dtype(weights.dtype)
+    mean = _ops.shortest_path(
+        weights.reshape(math.prod(batch), height, width).to(dtype).contiguous(),
+        scale_rows(distribution, batch, (height, width), dtype, weights.device),
+        seed_tensor(seed, weights.device),
+        sampler.directions(n, weights.device),
+        _ops.PathOptions(
+            distribution.name,
+            sampler.name,
+            antithetic,
+            num_samples,
+            grid,
+            *estimator(covariate, sampler, antithetic, num_samples),
+        ),
+    )
+    return mean.reshape(weights.shape).to(weights.dtype)

@@ -1,0 +1,219 @@
+"""One call: f's outputs at the perturbed points, and what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..statistics import Mean
+from .calls import call
+from .noise import Noise
+from .outputs import Outputs, structure
+from .ranks import Ranks
+from .samples import Samples
+from .score_gradient import ScoreGradient
+from .sums import Sums
+from .workers import IN_FLIGHT, Workers
+
+
+if TYPE_CHECKING:
+    from .smoothed import Smoothed
+
+# Gives rows [start, stop): points [rows, n], and the batch element that each belongs to.
+Rows = Callable[[int, int], tuple[Tensor, Tensor]]
+# Takes f's outputs [rows, M] for the rows [start, stop).
+Take = Callable[[Tensor, int, int], None]
+
+# A chunk's tensors are to stay near this many bytes: points and outputs, and as much again three
+# times for what f makes on its way.
+_CHUNK_BYTES = 64 * 2**20
+_COPIES = 4
+# Before the first call nobody knows how large f's outputs are.
+_PROBE_ROWS = 256
+
+
+class Evaluation:
+    """One call of a smoothed function."""
+
+    outputs: Outputs  # known after the first call of f
+
+    def __init__(
+        self,
+        smoothed: Smoothed,
+        event: tuple[int, ...],
+        args: tuple[Any, ...],
+        x: Tensor,
+        ranks: Ranks | None,
+    ):
+        self.smoothed = smoothed
+        self.event = event
+        self.args = args
+        self.dtype = x.dtype
+        self.calls = 0
+        self.ranks = ranks
+        self.workers: Workers | None = None
+        if smoothed.executor is not None:
+            self.workers = Workers(smoothed.executor, smoothed.f, smoothed.vectorized, x.device)
+
+    def run(
+        self,
+        x: Tensor,  # [B, n]
+        scale: Tensor,
+        noise: Noise,
+        moment: str,
+        wanted: bool,
+    ) -> Tensor:  # [B, R]
+        statistic = self.smoothed.statistic
+        kind, factor, pair_weight = self.smoothed._estimator
+        elements, n, s = x.shape[0], noise.n, noise.num_samples
+        unperturbed = self._unperturbed(x.detach()) if kind == "fx" else None
+        # Between the passes the smaller one is kept: all outputs, or the accumulated Jacobian.
+        jacobian = n + {"none": 0, "diagonal": n, "outer": n * n}[moment]
+        kept: Samples | Sums
+        if not isinstance(statistic, Mean) or (wanted and s <= jacobian):
+            kept = Samples(statistic, elements, s)
+        else:
+            kept = Sums(noise, elements, unperturbed, pair_weight, moment, wanted)
+
+        def rows(start: int, stop: int) -> tuple[Tensor, Tensor]:
+            points = noise.perturb(x.detach(), scale.detach(), start, stop)
+            return points, torch.arange(start, stop, device=x.device) // s
+
+        self._evaluate(rows, x, elements * s, kept.add, (moment, wanted, noise.seed))
+
+        # Whatever f makes of it: NaN for the value and the gradient of an example with NaN or inf.
+        finite = x.detach().isfinite().all(1, keepdim=True)
+        value = kept.value(self.ranks)
+        bad = torch.where(finite, 0.0, torch.nan).to(value.dtype)
+        value = value + bad
+        baseline = None
+        if unperturbed is not None:  # the statistic of samples that are all f(x)
+            baseline = statistic.value(unperturbed.unsqueeze(1).expand(-1, statistic.k, -1)) + bad
+        elif kind == "none":
+            baseline = bad.expand_as(value)
+        payload = kept.payload(value.detach(), baseline, factor, self.ranks)
+        # Also without a reverse pass: forward mode is to find a function here and refuse it, not to
+        # find nothing and call that zero.
+        options = (factor, pair_weight, moment, kept.statistic)
+        return ScoreGradient.apply(value, x, scale, *payload, noise, options)
+
+    def _unperturbed(self, x: Tensor) -> Tensor:  # [B, n] -> [B, M]
+        outputs: list[Tensor] = []
+
+        def rows(start: int, stop: int) -> tuple[Tensor, Tensor]:
+            return x[start:stop], torch.arange(start, stop, device=x.device)
+
+        def take(chunk: Tensor, start: int, stop: int) -> None:
+            outputs.append(chunk.detach())
+
+        self._evaluate(rows, x, x.shape[0], take, ())
+        values = torch.cat(outputs)
+        return values if self.ranks is None else self.ranks.gather(values, x.shape[0])
+
+    def _evaluate(self, rows: Rows, x: Tensor, total: int, take: Take, call: tuple) -> None:
+        """Calls f on all rows; on those of this rank, if there are others."""
+        if self.ranks is None:
+            self._evaluate_rows(rows, 0, total, take)
+            return
+        start, stop = self.ranks.share(total)
+
+        def take_without_graph(chunk: Tensor, start: int, stop: int) -> None:
+            if chunk.requires_grad:
+                raise ValueError(
+                    "f must return tensors without a graph with process_group, where their "
+                    "gradient in f's own arguments and parameters would be that of one rank's "
+                    "samples, got one that requires grad; detach what f returns"
+                )
+            take(chunk, start, stop)
+
+        def evaluate() -> None:
+            if start < stop or not total:
+                self._evaluate_rows(rows, start, stop, take_without_graph)
+
+        templates = self.ranks.together(
+            evaluate, lambda: self.outputs.template() if self.calls else None, x, call
+        )
+        self.outputs = Outputs.common(templates, self.dtype)
+        if start == stop and total:
+            take(x.new_empty(0, sum(self.outputs.sizes), dtype=self.outputs.dtype), 0, 0)
+
+    def _evaluate_rows(self, rows: Rows, start: int, stop: int, take: Take) -> None:
+        """Calls f on the rows [start, stop) in chunks, which are taken in their order.
+
+        If there are none it is called once all the same: that tells the shapes of its outputs.
+        """
+        total, first = stop - start, True
+        while start < stop or first:
+            first = False
+            size = self._chunk_rows(total)
+            end = min(start + size, stop)
+            if self.workers is None:
+                take(self._as_chunk(*self._call(*self._inputs(*rows(start, end)))), start, end)
+            else:
+                if self._size_is_final:
+                    end = stop
+                self._evaluate_by_workers(self.workers, rows, start, end, size, take)
+            start = end
+
+    def _evaluate_by_workers(
+        self, workers: Workers, rows: Rows, start: int, stop: int, size: int, take: Take
+    ) -> None:
+        """The same chunks as without workers, each cut into calls that run at the same time."""
+        step = size
+        if self.smoothed.chunk_size is None or not self.smoothed.vectorized:
+            step = -(-min(size, stop - start) // IN_FLIGHT)
+        cuts = [
+            [(a, min(a + step, end)) for a in range(begin, end, step)] or [(begin, end)]
+            for begin in range(start, max(stop, start + 1), size)
+            for end in [min(begin + size, stop)]
+        ]
+        tasks = (self._inputs(*rows(a, b)) for chunk in cuts for a, b in chunk)
+        with contextlib.closing(workers.in_order(tasks)) as results:
+            for chunk in cuts:
+                parts = [self._as_chunk(*next(results)) for _ in chunk]
+                take(torch.cat(parts), chunk[0][0], chunk[-1][1])
+
+    @property
+    def _size_is_final(self) -> bool:
+        return self.smoothed.chunk_size is not None or self.calls > 0
+
+    def _chunk_rows(self, total: int) -> int:
+        if self.smoothed.chunk_size is not None:
+            return self.smoothed.chunk_size
+        if isinstance(total, torch.SymInt):  # exported for any number of examples: one chunk
+            return total
+        if not self.calls:
+            return min(_PROBE_ROWS, max(total, 1))
+        row = self.outputs.dtype.itemsize * (math.prod(self.event) + sum(self.outputs.sizes))
+        return max(1, _CHUNK_BYTES // (_COPIES * row))
+
+    def _inputs(self, points: Tensor, element: Tensor) -> tuple[Tensor, list[Any]]:
+        """What f is called with for points [rows, n] that belong to these batch elements."""
+        args = [
+            arg.index_select(0, element) if isinstance(arg, Tensor) else arg for arg in self.args
+        ]
+        return points.reshape(points.shape[0], *self.event).to(self.dtype), args
+
+    def _call(self, inputs: Tensor, args: list[Any]) -> tuple[list[Tensor], Any]:
+        return call(self.smoothed.f, inputs, args, self.smoothed.vectorized)
+
+    def _as_chunk(self, leaves: list[Tensor], spec: Any) -> Tensor:
+        """f's outputs as [rows, M], when they are seen to be like those of the first call."""
+        if self.calls:
+            count = leaves[0].shape[0]
+            self.outputs.check(leaves, spec, f"a chunk of {count} perturbed points")
+        else:
+            self.outputs = Outputs(leaves, spec, self.dtype)
+            if self.smoothed.statistic.joint and not spec.is_leaf():
+                raise ValueError(
+                    f"f must return one tensor with statistic={self.smoothed.statistic}, got "
+                    f"{structure(spec)}; flatten its parts and concatenate them, or smooth them "
+                    "one by one"
+                )
+        self.calls += 1
+        return self.outputs.pack(leaves)

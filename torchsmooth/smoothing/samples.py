@@ -1,0 +1,37 @@
+"""The outputs of all samples, for what does not sum up, and for the mean of a few of them."""
+
+import torch
+from torch import Tensor
+
+from ..statistics import AbstractStatistic
+from .ranks import Ranks
+
+
+class Samples:
+    """Keeps f's outputs; what the upstream gradient makes of them waits for the backward pass."""
+
+    def __init__(self, statistic: AbstractStatistic, elements: int, num_samples: int):
+        self.statistic = statistic
+        self.elements = elements
+        self.num_samples = num_samples
+        self.chunks: list[Tensor] = []
+
+    def add(self, chunk: Tensor, start: int, stop: int) -> None:
+        """Takes f's outputs [rows, M] for the rows [start, stop)."""
+        self.chunks.append(chunk)
+
+    def value(self, ranks: Ranks | None) -> Tensor:  # [B, R]
+        rows = torch.cat(self.chunks)
+        self.chunks.clear()
+        if ranks is not None:
+            rows = ranks.gather(rows, self.elements * self.num_samples)
+        self.samples = rows.reshape(self.elements, self.num_samples, rows.shape[1])
+        return self.statistic.value(self.samples)
+
+    def payload(
+        self, value: Tensor, baseline: Tensor | None, factor: float, ranks: Ranks | None
+    ) -> tuple[Tensor, Tensor]:
+        """What `ScoreGradient` takes. Without a baseline [B, R] the statistic is subtracted."""
+        # NaN - NaN too, where an element's gradient is to be NaN.
+        above = value - (value if baseline is None else baseline)
+        return self.samples.detach(), above
