@@ -100,11 +100,12 @@ inline int64_t reduce_scratch(int64_t n, int64_t weights, int64_t m) {
 constexpr int64_t kPermutationLimit = 5;
 constexpr int64_t factorial(int64_t n) { return n < 2 ? 1 : n * factorial(n - 1); }
 
-// What sorting into a matrix needs: the block, a row of `width` for each lane, and sums for all cells
-// and one more, or for all permutations.
+// What sorting into a matrix needs: the block, a row of `width` for each lane, and sums for all
+// cells and one more, or for all permutations and then for all cells.
 inline int64_t sort_scratch(int64_t n, int64_t cells, int64_t width) {
   const int64_t permutations = n <= kPermutationLimit ? factorial(n) : 0;
-  return (4 * n + width) * kLanes + std::max((cells + 1) * kQuads, 2 * permutations + cells) * width;
+  const int64_t rows = std::max((cells + 1) * kQuads, 2 * permutations + cells);
+  return (4 * n + width) * kLanes + rows * width;
 }
 
 // The weights of so many lanes, and costs.

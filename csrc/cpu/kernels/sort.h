@@ -189,6 +189,14 @@ struct SortedBlock {
     return positions;
   }
 
+  // What stands in column c of the lanes' rows of weights: scores, 1 (for lanes that are `here`),
+  // scale weights; null behind these.
+  TS_HD const T* column(int64_t c, bool with_scale, const T* here) const {
+    if (c < n) return weight + c * kLanes;
+    if (c == n) return here;
+    return with_scale && c <= 2 * n ? weight + (c - 1) * kLanes : nullptr;
+  }
+
   // For values and ranks: the outcomes [m, kLanes] of the lanes.
   TS_HD T* sorted_outcome() {
     if (sorting.output == SortOutput::values) {
@@ -250,8 +258,8 @@ void sort_matrix(const Noise<T>& noise, Range range, Sorting sorting, const T* x
 // Each sample adds its row of weights to the cells that it has. The width of a row is a template
 // argument where it is small, so that the addition unrolls; 0: runtime.
 template <int kWidth, class T>
-TS_HD void jacobian_by_cell(const Noise<T>& noise, Range range, Sorting sorting,
-                                bool with_scale, const T* x, double* table, T* scratch) {
+TS_HD void jacobian_by_cell(const Noise<T>& noise, Range range, Sorting sorting, bool with_scale,
+                            const T* x, double* table, T* scratch) {
   const int64_t n = noise.n;
   const int64_t width = kWidth ? kWidth : jacobian_width(n, with_scale);
   SortedBlock<T> block(n, sorting, scratch);
@@ -267,12 +275,6 @@ TS_HD void jacobian_by_cell(const Noise<T>& noise, Range range, Sorting sorting,
       partial[k] = partial[size + k] = T(0);
     }
   };
-  // What stands in column c of the rows of a block's lanes: scores, 1, scale weights.
-  const auto column = [&](int64_t c) __attribute__((always_inline)) -> const T* {
-    if (c < n) return block.weight + c * kLanes;
-    if (c == n) return here;
-    return with_scale && c <= 2 * n ? block.weight + (c - 1) * kLanes : nullptr;
-  };
   int64_t blocks = 0;
   for_each_block(range, [&](int64_t first_quad) {
     block.draw(noise, range, first_quad, x);
@@ -283,7 +285,7 @@ TS_HD void jacobian_by_cell(const Noise<T>& noise, Range range, Sorting sorting,
       for (int64_t c = 0; c < width; c += kQuads) {
         Vector<T> v[kQuads];
         for (int k = 0; k < kQuads; ++k) {
-          const T* const source = column(c + k);
+          const T* const source = block.column(c + k, with_scale, here);
           v[k] = source ? vector_at(source + first) : Vector<T>{};
         }
         transpose<T>(v);
@@ -305,8 +307,9 @@ TS_HD void jacobian_by_cell(const Noise<T>& noise, Range range, Sorting sorting,
   flush();
 }
 
-// Adds a row of kWidth to sums[cell[t]] for each lane: entry c of lane t is column[c][t]. Even and odd
-// lanes have sums of their own, `size` apart, so that one addition need not wait for the one before.
+// Adds a row of kWidth to sums[cell[t]] for each lane: entry c of lane t is column[c][t]. Even and
+// odd lanes have sums of their own, `size` apart, so that one addition need not wait for the one
+// before.
 template <int kWidth, class T>
 __attribute__((noinline)) static void add_rows(const T* const (&column)[kWidth],
                                                const IndexOf<T>* cell, T* sums, int64_t size) {
@@ -330,18 +333,16 @@ TS_HD void jacobian_by_permutation(const Noise<T>& noise, Range range, Sorting s
                                    bool with_scale, const T* x, double* table, T* scratch) {
   const int64_t n = noise.n, positions = sorting.positions(), size = factorial(n) * kWidth;
   SortedBlock<T> block(n, sorting, scratch);
-  T* const here = block.rest;         // [kLanes]: 1 for a sample of the range
-  T* const nothing = here + kLanes;   // [kLanes]: 0
-  T* const sums = nothing + kLanes;   // [2, size], see add_rows
-  T* const cells = sums + 2 * size;   // [positions, n, kWidth]
+  T* const here = block.rest;        // [kLanes]: 1 for a sample of the range
+  T* const nothing = here + kLanes;  // [kLanes]: 0
+  T* const sums = nothing + kLanes;  // [2, size], see add_rows
+  T* const cells = sums + 2 * size;  // [positions, n, kWidth]
   const int64_t cells_size = positions * n * kWidth;
   for (int64_t k = 0; k < kLanes + 2 * size; ++k) nothing[k] = T(0);  // sums, too
   const T* column[kWidth];
   for (int64_t c = 0; c < kWidth; ++c) {
-    column[c] = c < n                      ? block.weight + c * kLanes
-                : c == n                   ? here
-                : with_scale && c <= 2 * n ? block.weight + (c - 1) * kLanes
-                                           : nothing;
+    const T* const source = block.column(c, with_scale, here);
+    column[c] = source ? source : nothing;
   }
   const auto flush = [&] {
     for (int64_t k = 0; k < cells_size; ++k) cells[k] = T(0);
