@@ -68,6 +68,13 @@ STABLE_TORCH_LIBRARY(torchsmooth, m) {
       "neighbors, SymInt source, SymInt target, float min_weight, float factor, float pair_weight, "
       "bool scale_gradient) -> (Tensor, Tensor)");
 
+  // The edges of the cheapest paths through a directed graph, as 0/1 indicators of the shape of
+  // weights [R, E]: those that leave node u are [indptr[u], indptr[u + 1]), edge e ends at indices[e]
+  // (int64). NaN where the target cannot be reached.
+  m.def(
+      "hard_shortest_path_graph(Tensor weights, Tensor indptr, Tensor indices, SymInt source, SymInt "
+      "target, float min_weight) -> Tensor");
+
   // One function ("icdf", "cdf", "log_prob", "score") of a standard law, elementwise.
   m.def("evaluate_law(Tensor x, str law, str function) -> Tensor");
 }

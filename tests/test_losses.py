@@ -344,6 +344,18 @@ def test_solver_is_called_once_per_sample() -> None:
     assert sum(seen) == 2 * 5 * 16 and gradient.requires_grad
 
 
+def test_second_derivatives_see_the_same_samples() -> None:
+    """Also if the seed, a buffer, was filled with another number before the backward pass."""
+    theta, seed = torch.randn(5, 3, requires_grad=True), torch.tensor(1)
+    target = ts.hard.argmax(torch.randn(5, 3))
+    loss = ts.fenchel_young_loss(ts.hard.argmax, ts.Gaussian(), num_samples=16, seed=seed)
+    value = loss(theta, target)
+    (gradient,) = torch.autograd.grad(value, theta, retain_graph=True)
+    seed.fill_(2)
+    (again,) = torch.autograd.grad(value, theta, create_graph=True)
+    torch.testing.assert_close(again.detach(), gradient)
+
+
 def test_one_event_at_a_time_with_numpy() -> None:
     """With an array that is filled again, and arguments of each example."""
     buffer = np.empty(4, dtype=np.float64)
@@ -605,9 +617,15 @@ def test_wrong_direction_is_seen(maximize: bool) -> None:
     loss = ts.fenchel_young_loss(
         lambda z: ts.hard.rank(z, descending=maximize), ts.Gaussian(), maximize=maximize, seed=0
     )
-    target = ts.hard.rank(torch.randn(4, 5))
+    theta, target = torch.randn(4, 5), ts.hard.rank(torch.randn(4, 5))
     with pytest.raises(ValueError, match=f"solver must .*pass maximize={not maximize}"):
-        loss(torch.randn(4, 5), target)
+        loss(theta, target)
+    # One solution that is worse than its target proves nothing: that may be out of reach.
+    loss = ts.fenchel_young_loss(
+        lambda z: ts.hard.rank(z, descending=not maximize), ts.Gaussian(), maximize=maximize, seed=0
+    )
+    target[0] = (1e6 if maximize else -1e6) * theta[0]
+    assert loss(theta, target) < 0
 
 
 def test_sampling_is_checked_in_the_call() -> None:

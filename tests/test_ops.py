@@ -39,6 +39,7 @@ DTYPES = [torch.float32, torch.float64]
 ELEMENTS = 3
 SAMPLES = 36  # a block of 32 and a piece; pairs of pairs
 SEED = -0x0123456789ABCDEF
+TWINS_ON_CUDA = ("hard_shortest_path_graph",)
 
 SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gaussian": lambda x: x,
@@ -145,7 +146,8 @@ def test_schema(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_kernels(name: str, device: torch.device) -> None:
-    for key in (device.type.upper(), "Meta", "CompositeExplicitAutograd", "Autograd"):
+    kernel = "CPU" if name in TWINS_ON_CUDA else device.type.upper()
+    for key in (kernel, "Meta", "CompositeExplicitAutograd", "Autograd"):
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"torchsmooth::{name}", key), key
 
 
@@ -227,6 +229,9 @@ def examples(name: str) -> list[dict[str, Any]]:
     finding = {"x": grids, "scale": vector, **sobol, "law": "gumbel", "neighbors": 4, **ends}
     if name == "hard_shortest_path":
         return [{"weights": grids, "neighbors": neighbors, **ends} for neighbors in (4, 8)]
+    if name == "hard_shortest_path_graph":
+        graph = {"indptr": torch.tensor([0, 2, 3, 4, 4]), "indices": torch.tensor([1, 2, 3, 3])}
+        return [{"weights": torch.rand(elements, 4), **graph, **ends}]
     if name == "shortest_path":
         return [finding, {**finding, "neighbors": 8}]
     if name == "shortest_path_backward":
@@ -262,6 +267,7 @@ def test_opcheck(name: str, device: torch.device) -> None:
         ("sort", "x"),
         ("sort_backward", "grad"),
         ("hard_shortest_path", "weights"),
+        ("hard_shortest_path_graph", "weights"),
         ("shortest_path", "x"),
         ("shortest_path_backward", "grad"),
         ("evaluate_law", "x"),

@@ -88,7 +88,10 @@ def test_standard_errors_are_the_scatter_of_variances() -> None:
 def test_is_the_scatter_of_what_smooth_gives(
     law: ts.AbstractDistribution, chunk_size: int | None, vectorized: bool
 ) -> None:
-    """For each covariate, in a batch of two; though all see the same evaluations of f."""
+    """For each covariate, in a batch of two, though all see the same evaluations of f.
+
+    The standard errors are the jackknife's, with each of the repetitions left out in turn.
+    """
     x = torch.stack([X, -X])
     law = ts.Logistic(scale_matrix=law.scale_matrix.double()) if law.scale is None else law
 
@@ -108,6 +111,7 @@ def test_is_the_scatter_of_what_smooth_gives(
         seed=3,
     )
     assert result.repetitions == 10 and result.evaluations == 2 * 8 * 10 + 2
+    scatter: dict[str, Tensor] = {}
     for c in result.candidates:
         copies = x.expand(10, 2, 3).clone().requires_grad_()
         values = ts.smooth(f, law, **c.options, seed=3)(copies)
@@ -115,9 +119,28 @@ def test_is_the_scatter_of_what_smooth_gives(
             [
                 torch.autograd.grad(values[..., m].sum(), copies, retain_graph=True)[0]
                 for m in range(2)
-            ]
+            ],
+            1,
+        ).flatten(1)  # [repetitions, entries]
+        scatter[c.covariate] = gradients
+    without = [[r for r in range(10) if r != left_out] for left_out in range(10)]
+    clearest = min(scatter.values(), key=lambda gradients: gradients.var(0).sum())
+
+    def squared_norm(rows: list[int]) -> float:
+        """Of the expected gradient, from the covariate with the least variance."""
+        chosen = clearest[rows]
+        return (chosen.mean(0).square().sum() - chosen.var(0).sum() / len(rows)).item()
+
+    for c in result.candidates:
+        variances = np.array([scatter[c.covariate][rows].var(0).sum() for rows in without])
+        ratios = variances / [squared_norm(rows) for rows in without]
+        variance = scatter[c.covariate].var(0).sum().item()
+        assert c.variance == pytest.approx(variance, rel=1e-10)
+        assert c.variance_error == pytest.approx(3 * variances.std(), rel=1e-10)  # sqrt(10 - 1)
+        assert c.relative_variance == pytest.approx(
+            variance / squared_norm(list(range(10))), rel=1e-10
         )
-        assert c.variance == pytest.approx(gradients.var(1).sum().item(), rel=1e-10)
+        assert c.relative_variance_error == pytest.approx(3 * ratios.std(), rel=1e-10)
 
 
 @pytest.mark.parametrize("vectorized", [True, False])
@@ -194,6 +217,12 @@ def test_same_seed_same_result() -> None:
     first = ts.tune(linear, X, 20_000, seed=3, **options)
     assert str(ts.tune(linear, X, 20_000, seed=torch.tensor(3), **options)) == str(first)
     assert str(ts.tune(linear, X, 20_000, seed=4, **options)) != str(first)
+
+
+def test_candidates_have_samples_of_their_own() -> None:
+    options: dict[str, Any] = dict(samplers=["mc"], antithetic=False, covariates=["loo"])
+    result = ts.tune(linear, X, 20_000, [ts.Gaussian(), ts.Gaussian()], **options, seed=0)
+    assert result.candidates[0].variance != result.candidates[1].variance
 
 
 def test_report() -> None:

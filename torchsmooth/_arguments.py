@@ -137,13 +137,17 @@ def check_grid_options(
         )
     start = _check_cell(source, "source", size)
     end = _check_cell(target, "target", size)
+    return GridOptions(8 if neighbors == 8 else 4, start, end, check_min_weight(min_weight))
+
+
+def check_min_weight(min_weight: object) -> float:
     remedy = "pass for example 1e-3"
     if isinstance(min_weight, bool) or not isinstance(min_weight, numbers.Real):
         raise TypeError(f"min_weight must be a number, got {min_weight!r}; {remedy}")
     lowest = float(min_weight)
     if not 0 <= lowest < math.inf:
         raise ValueError(f"min_weight must be finite and >= 0, got {min_weight}; {remedy}")
-    return GridOptions(8 if neighbors == 8 else 4, start, end, lowest)
+    return lowest
 
 
 def _check_cell(cell: object, name: str, size: tuple[int, int]) -> int:
@@ -160,6 +164,72 @@ def _check_cell(cell: object, name: str, size: tuple[int, int]) -> int:
             f"{name} must be a cell of the grid of {height} x {width} cells, got {cell!r}; {remedy}"
         )
     return row % height * width + column % width
+
+
+def check_graph(
+    edge_weights: object, indptr: object, indices: object
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The edges' weights, and the graph in compressed sparse rows, as int64 on their device."""
+    weights = check_floating(edge_weights, "edge_weights")
+    if weights.ndim == 0:
+        raise ValueError(
+            "edge_weights must have at least one dimension, [..., E], got a scalar; use "
+            "edge_weights.reshape(1)"
+        )
+    edges = weights.shape[-1]
+    rows, columns = (
+        _check_index(t, name, weights.device)
+        for t, name in ((indptr, "indptr"), (indices, "indices"))
+    )
+    if rows.shape[0] < 2:
+        raise ValueError(
+            f"indptr must have V + 1 entries for a graph of V >= 1 nodes, got {rows.shape[0]}; "
+            "pass the indptr of a scipy.sparse.csr_array"
+        )
+    if columns.shape[0] != edges:
+        raise ValueError(
+            f"indices must have one entry per edge, {edges} as edge_weights, got "
+            f"{columns.shape[0]}; pass the indices of the same scipy.sparse.csr_array"
+        )
+    # Reading values would wait for a device, or break a graph.
+    if weights.device.type == "cpu" and not torch.compiler.is_compiling():
+        nodes = rows.shape[0] - 1
+        if rows[0] != 0 or rows[-1] != edges or bool((rows.diff() < 0).any()):
+            raise ValueError(
+                f"indptr must rise from 0 to the number of edges, {edges}, got {rows.tolist()}; "
+                "pass the indptr of a scipy.sparse.csr_array"
+            )
+        if edges and not bool(((columns >= 0) & (columns < nodes)).all()):
+            raise ValueError(
+                f"indices must be nodes, in [0, {nodes - 1}], got {columns.min().item()} to "
+                f"{columns.max().item()}; pass the indices of a scipy.sparse.csr_array"
+            )
+    return weights, rows, columns
+
+
+def _check_index(t: object, name: str, device: torch.device) -> Tensor:
+    if not isinstance(t, Tensor) or t.dtype not in (torch.int32, torch.int64) or t.ndim != 1:
+        came = f"{t.dtype} of shape {list(t.shape)}" if isinstance(t, Tensor) else type(t).__name__
+        raise TypeError(
+            f"{name} must be a 1-D tensor of int64 or int32, got {came}; convert it with "
+            f"torch.as_tensor({name})"
+        )
+    if t.device != device:
+        raise ValueError(
+            f"{name} must be on the device of edge_weights, {device}, got {t.device}; move it with "
+            f"{name}.to(edge_weights.device)"
+        )
+    return t.to(torch.int64).contiguous()
+
+
+def check_node(node: object, name: str, nodes: int) -> int:
+    if type(node) is not int:
+        raise TypeError(f"{name} must be an int, got {node!r}; pass for example 0")
+    if not -nodes <= node < nodes:
+        raise ValueError(
+            f"{name} must be a node, in [{-nodes}, {nodes - 1}], got {node}; pass for example 0"
+        )
+    return node % nodes
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:

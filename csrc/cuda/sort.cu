@@ -1,15 +1,13 @@
-#include "sort.cuh"
-
 #include <tuple>
+
+#include "finish.cuh"
+#include "sort.cuh"
 
 namespace torchsmooth {
 namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
-
-// Outputs of one element that a block of a finishing kernel writes.
-constexpr int64_t kFinishTile = 1024;
 
 // The outcomes of the unperturbed rows, by counting how many elements come before each; and, where
 // there is a gradient, what is left to subtract from a sample's sum of grad * (outcome - pivot).
@@ -54,48 +52,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Entry: double, or uint32_t for counts.
-template <class T, class Entry>
-__global__ void __launch_bounds__(kThreads)
-    outcome_kernel(const SortCall<T> call, int64_t chunks,
-                   const Entry* __restrict__ sums,  // [B, chunks, outcomes]
-                   T* __restrict__ outcome) {       // [B, outcomes]
-  const int64_t n = call.noise.n, m = call.outcomes, tiles = ceil_div(m, kFinishTile);
-  for (int64_t task = blockIdx.x; task < call.elements * tiles; task += gridDim.x) {
-    const int64_t element = task / tiles, begin = task % tiles * kFinishTile;
-    const bool good = usable(call.noise, element, call.x + element * n);
-    sum_chunks<kThreads, Entry>(
-        sums + element * chunks * m, chunks, m, begin, min(begin + kFinishTile, m),
-        [&](int64_t k, Entry sum) {
-          const double pivot = call.pivot ? call.pivot[element * m + k] : T(0);
-          const double mean = static_cast<double>(sum) / call.noise.num_samples;
-          outcome[element * m + k] = good ? static_cast<T>(pivot + mean) : static_cast<T>(NAN);
-        });
-  }
-}
-
-template <class T>
-__global__ void __launch_bounds__(kThreads)
-    gradient_kernel(const SortCall<T> call, int64_t chunks, int64_t weights, double factor,
-                    const double* __restrict__ sums,  // [B, chunks, weights]
-                    T* __restrict__ grad_x,           // [B, n]
-                    T* __restrict__ grad_scale) {     // [B, n] or [B, 0]
-  const int64_t n = call.noise.n, tiles = ceil_div(weights, kFinishTile);
-  for (int64_t task = blockIdx.x; task < call.elements * tiles; task += gridDim.x) {
-    const int64_t element = task / tiles, begin = task % tiles * kFinishTile;
-    const bool good = usable(call.noise, element, call.x + element * n);
-    sum_chunks<kThreads, double>(
-        sums + element * chunks * weights, chunks, weights, begin,
-        min(begin + kFinishTile, weights), [&](int64_t k, double sum) {
-          const int64_t j = k % n;
-          T* const out = k < n ? grad_x : grad_scale;
-          out[element * n + j] = good
-                                     ? static_cast<T>(factor / call.noise.scale_at(element, j) * sum)
-                                     : static_cast<T>(NAN);
-        });
-  }
-}
-
 template <class T>
 void launch_sort(SortCall<T> call, const Tensor& x, Tensor& outcome) {
   const bool few = call.noise.n <= kFew;
@@ -111,15 +67,7 @@ void launch_sort(SortCall<T> call, const Tensor& x, Tensor& outcome) {
     call.pivot = out;
   }
   const Tensor sums = few ? sum_few(call, x) : sum_many(call, x);
-  const int64_t chunks = sums.size(1);
-  const int64_t tasks = call.elements * ceil_div(call.outcomes, kFinishTile);
-  if (sums.scalar_type() == ScalarType::Int) {
-    launch(&outcome_kernel<T, uint32_t>, tasks, kThreads, 0, x, call, chunks, data<uint32_t>(sums),
-           mutable_data<T>(outcome));
-  } else {
-    launch(&outcome_kernel<T, double>, tasks, kThreads, 0, x, call, chunks, data<double>(sums),
-           mutable_data<T>(outcome));
-  }
+  finish_mean(call.noise, call.x, call.pivot, call.elements, sums, x, outcome);
 }
 
 template <class T>
@@ -138,10 +86,7 @@ void launch_sort_backward(SortCall<T> call, double factor, bool scale, const Ten
   }
   const Tensor sums = call.noise.n <= kFew ? sum_few_weights(call, upstream, x)
                                            : sum_many_weights(call, upstream, x);
-  const int64_t weights = sums.size(2);
-  launch(&gradient_kernel<T>, call.elements * ceil_div(weights, kFinishTile), kThreads, 0, x, call,
-         sums.size(1), weights, factor, data<double>(sums), mutable_data<T>(grad_x),
-         mutable_data<T>(grad_scale));
+  finish_gradient(call.noise, call.x, call.elements, factor, sums, x, grad_x, grad_scale);
 }
 
 std::tuple<Tensor, Tensor, Tensor> sort(Tensor x, Tensor scale, Tensor seed, Tensor directions,

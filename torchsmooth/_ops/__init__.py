@@ -10,6 +10,7 @@ from .library import NAMES as NAMES
 from .shortest_path import (
     PathOptions as PathOptions,
     hard_shortest_path as hard_shortest_path,
+    hard_shortest_path_graph as hard_shortest_path_graph,
     shortest_path as shortest_path,
 )
 from .sorting import SortOptions as SortOptions, sort as sort

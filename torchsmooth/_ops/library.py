@@ -17,6 +17,7 @@ NAMES = (
     "hard_shortest_path",
     "shortest_path",
     "shortest_path_backward",
+    "hard_shortest_path_graph",
     "evaluate_law",
 )
 

@@ -58,7 +58,17 @@ def _(
     return torch.empty_like(x), x.new_empty((elements, height * width if scale_gradient else 0))
 
 
-for _name in ("hard_shortest_path", "shortest_path", "shortest_path_backward"):
+@torch.library.register_fake("torchsmooth::hard_shortest_path_graph")
+def _(weights, indptr, indices, source, target, min_weight):
+    return torch.empty_like(weights)
+
+
+for _name in (
+    "hard_shortest_path",
+    "shortest_path",
+    "shortest_path_backward",
+    "hard_shortest_path_graph",
+):
     register_twin(_name, getattr(_reference, _name))
 
 
@@ -137,6 +147,26 @@ class _ShortestPath(NoVmap):
 def hard_shortest_path(weights: Tensor, grid: GridOptions) -> Tensor:  # [R, H, W] -> [R, H, W]
     """The op `hard_shortest_path`."""
     return below_autograd(ops.hard_shortest_path.default, weights.detach(), *grid)
+
+
+def hard_shortest_path_graph(
+    weights: Tensor,  # [R, E]
+    indptr: Tensor,  # [V + 1]
+    indices: Tensor,  # [E]
+    source: int,
+    target: int,
+    min_weight: float,
+) -> Tensor:  # [R, E]
+    """The op `hard_shortest_path_graph`."""
+    return below_autograd(
+        ops.hard_shortest_path_graph.default,
+        weights.detach(),
+        indptr,
+        indices,
+        source,
+        target,
+        min_weight,
+    )
 
 
 def shortest_path(

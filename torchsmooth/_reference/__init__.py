@@ -16,6 +16,7 @@ from .noise import (
 from .samplers import words as words
 from .shortest_path import (
     hard_shortest_path as hard_shortest_path,
+    hard_shortest_path_graph as hard_shortest_path_graph,
     shortest_path as shortest_path,
     shortest_path_backward as shortest_path_backward,
 )

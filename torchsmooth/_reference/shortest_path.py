@@ -69,6 +69,53 @@ def hard_shortest_path(
     return torch.where(bad, torch.nan, path.reshape(cost.shape)[:, 1:-1, 1:-1]).contiguous()
 
 
+def hard_shortest_path_graph(
+    weights: Tensor,  # [R, E]
+    indptr: Tensor,  # [V + 1]
+    indices: Tensor,  # [E]
+    source: int,
+    target: int,
+    min_weight: float,
+) -> Tensor:  # [R, E]
+    """The edges of the cheapest paths as 0/1 indicators, from node `source` to node `target`.
+
+    By relaxation of all edges at once, see `torchsmooth.hard.shortest_path_graph`. A row with a NaN
+    or an infinity is NaN, and so are all where the target cannot be reached.
+    """
+    rows, edges = weights.shape
+    nodes = indptr.shape[0] - 1
+    bad = ~weights.isfinite().all(1, keepdim=True)
+    info = torch.finfo(weights.dtype)
+    weights = torch.where(bad, 1, weights).clamp(min_weight, info.max / (4 * nodes))
+    cost = weights.new_full((rows, nodes), torch.inf)
+    cost[:, source] = info.tiny
+    tails = torch.arange(nodes, device=weights.device).repeat_interleave(indptr.diff())
+    heads = indices.expand(rows, edges)
+    while True:
+        before = cost[:, tails]
+        through = torch.maximum(
+            before + weights, torch.nextafter(before, before.new_tensor(torch.inf))
+        )
+        cheaper = cost.scatter_reduce(1, heads, through, "amin")
+        if torch.equal(cheaper, cost):
+            break
+        cost = cheaper
+    # Each node is entered by the first of the edges that cost the least.
+    edge = torch.arange(edges, device=weights.device).expand(rows, edges)
+    candidates = torch.where(through == cost.gather(1, heads), edge, edges)
+    entry = candidates.new_full((rows, nodes), edges).scatter_reduce(1, heads, candidates, "amin")
+    path = torch.zeros((rows, edges + 1), dtype=weights.dtype, device=weights.device)
+    ends = torch.cat((tails, tails.new_tensor([source])))  # one more, where a way has ended
+    at = torch.full((rows, 1), target, device=weights.device)
+    bad = bad | cost[:, target : target + 1].isinf()
+    at = torch.where(bad, source, at)
+    while not bool((at == source).all()):
+        step = torch.where(at == source, edges, entry.gather(1, at))
+        path.scatter_(1, step, 1)
+        at = ends[step]
+    return torch.where(bad, torch.nan, path[:, :edges])
+
+
 class _Chunk(NamedTuple):
     start: int
     elements: slice  # the batch elements that the rows belong to

@@ -1,4 +1,4 @@
-"""The expected shortest path through a grid of perturbed weights."""
+"""The expected shortest path through a grid or a graph of perturbed weights."""
 
 import functools
 import math
@@ -10,6 +10,7 @@ from .. import _ops, hard
 from .._arguments import (
     check_bool,
     check_distribution,
+    check_graph,
     check_grid,
     check_grid_options,
     check_int,
@@ -110,3 +111,71 @@ def shortest_path(
         ),
     )
     return mean.reshape(weights.shape).to(weights.dtype)
+
+
+def shortest_path_graph(
+    edge_weights: Tensor,
+    indptr: Tensor,
+    indices: Tensor,
+    distribution: AbstractDistribution,
+    *,
+    source: int = 0,
+    target: int = -1,
+    min_weight: float = 1e-3,
+    num_samples: int = 1024,
+    sampler: str | AbstractSampler = "sobol",
+    antithetic: bool = False,
+    covariate: str = "loo",
+    seed: int | Tensor | None = None,
+) -> Tensor:
+    """Returns the expected indicator of the cheapest path through a graph of perturbed weights.
+
+    Smooths `torchsmooth.hard.shortest_path_graph` by `torchsmooth.smooth`: every graph is another,
+    and so there is no fused kernel.
+
+    **Arguments:**
+
+    - `edge_weights`: floating-point tensor of shape [..., E], what each edge costs.
+    - `indptr`, `indices`: the directed graph in compressed sparse rows, see
+        `torchsmooth.hard.shortest_path_graph`.
+    - `distribution`: the law of the noise.
+    - `source`, `target`: the nodes at both ends; negative ones count from the end.
+    - `min_weight`: what a perturbed edge costs at least; this is part of what is smoothed.
+    - the others: see the top of `torchsmooth.functional`.
+
+    **Returns:** a tensor of the shape and the dtype of `edge_weights`: each edge's probability to
+    lie on the cheapest path.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above, or if no path
+    leads to the target.
+
+    >>> import torch, torchsmooth as ts
+    >>> indptr = torch.tensor([0, 2, 3, 3])  # 0 -> 1, 0 -> 2, 1 -> 2
+    >>> indices = torch.tensor([1, 2, 2])
+    >>> weights = torch.tensor([1.0, 5.0, 1.0], requires_grad=True)
+    >>> p = ts.functional.shortest_path_graph(weights, indptr, indices, ts.Logistic(), seed=0)
+    >>> bool(p[0] == p[2]) and bool((p[0] + p[1] - 1).abs() < 1e-6)
+    True
+    >>> p[1].backward()
+    >>> bool(weights.grad[1] < 0 < weights.grad[0])
+    True
+    """
+    weights, rows, columns = check_graph(edge_weights, indptr, indices)
+    path = functools.partial(
+        hard.shortest_path_graph,
+        indptr=rows,
+        indices=columns,
+        source=source,
+        target=target,
+        min_weight=min_weight,
+    )
+    smoothed = smooth(
+        path,
+        check_distribution(distribution),
+        num_samples=num_samples,
+        sampler=sampler,
+        antithetic=antithetic,
+        covariate=covariate,
+        seed=seed,
+    )
+    return smoothed(weights)

@@ -3,7 +3,10 @@
 They are what `torchsmooth.functional` smooths, under the same names. A row with a NaN gives NaN.
 """
 
-from .shortest_path import shortest_path as shortest_path
+from .shortest_path import (
+    shortest_path as shortest_path,
+    shortest_path_graph as shortest_path_graph,
+)
 from .sorting import (
     argmax as argmax,
     argsort as argsort,

@@ -1,4 +1,5 @@
-// Shortest paths on grids of cells that cost something to step on.
+// Shortest paths on grids of cells that cost something to step on. (On graphs, whose edges cost
+// something, all is the same with weight(u, v).)
 //
 // The cost of reaching a cell is the unique solution of
 //   cost(source) = the least normal number,
@@ -9,6 +10,8 @@
 #pragma once
 
 #include <float.h>
+
+#include <type_traits>
 
 #include "../math.h"
 
@@ -43,21 +46,25 @@ TS_HD T unreached() {
   return largest(T()) / 2;
 }
 
-// Weights lie in [lowest, highest]; no sum of them reaches `unreached`.
+// Weights lie in [lowest, highest]; no sum of them along a path reaches `unreached`.
 template <class T>
 struct WeightBounds {
   T lowest;
   T highest;
 
-  TS_HD explicit WeightBounds(const Grid& grid)
-      : lowest(static_cast<T>(grid.min_weight)),
-        highest(static_cast<T>(static_cast<double>(largest(T())) / (4.0 * grid.cells()))) {}
+  TS_HD WeightBounds(double min_weight, int64_t nodes)
+      : lowest(static_cast<T>(min_weight)),
+        highest(static_cast<T>(static_cast<double>(largest(T())) / (4.0 * nodes))) {}
+  TS_HD explicit WeightBounds(const Grid& grid) : WeightBounds(grid.min_weight, grid.cells()) {}
 
   TS_HD T clamp(T y) const {
     const T raised = y > lowest ? y : lowest;
     return raised < highest ? raised : highest;
   }
 };
+
+template <class T>
+using BitsOf = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
 // Also for vectors; Bits: integers of the same size.
 template <class Bits, class V>
