@@ -98,7 +98,7 @@ class Median(AbstractStatistic):
         with "none" with 0. For k = 1 all is as for the mean.
     - It needs s >= k samples, and s >= k + 1 with "loo".
     - The outputs of all samples are kept until the backward pass: s numbers for each of f's outputs
-        and batch element, of float32 or float64, and about five times as many while they are
+        and batch element, of float32 or float64, and about ten times as many while they are
         sorted.
     - Value and gradient are unbiased for independent samples: the sampler "mc". Stratified ones lie
         more evenly than subsets count on. With "loo" a bias of order 1 / s remains, in value and
