@@ -100,8 +100,8 @@ def test_is_closed_where_the_model_is(level):
 
 
 def test_points_lie_on_the_patches():
-    # The middle of a quarter, by its control points: (1 + 3 + 3 * 0.56) / 8 of the radius along both
-    # axes, which is 0.4 % more than a circle has.
+    # The middle of a quarter lies at (1 + 3 + 3 * 0.56) / 8 of the radius along both axes, by its
+    # control points; this is 0.4 % farther out than a circle.
     mesh = ts.meshes.teapot(level=2)
     at_rim = mesh.vertices[(mesh.vertices[:, 1] - 2.4).abs() < 1e-6]
     radius = torch.hypot(at_rim[:, 0], at_rim[:, 2])
@@ -187,4 +187,4 @@ def test_looks_like_another_teapot():
     pose = torch.stack((torch.full((50,), 4.0), elevation, azimuth, torch.full((50,), 20.0)), -1)
     a, b = (ts.hard.render(pose, *mesh, image_size=128) > 0 for mesh in (ours, other))
     overlap = (a & b).sum((1, 2)) / (a | b).sum((1, 2))
-    assert overlap.min() > 0.97, overlap
+    assert overlap.min() > 0.98, overlap
