@@ -63,7 +63,44 @@ struct Bench {
                 nanoseconds);
   }
 
+  // The words of every sampler, and what every law makes of those of plain Monte Carlo.
+  void draws() {
+    const std::vector<uint32_t> directions(n * kDirectionBits, 0x9E3779B9u);
+    std::vector<float> row(kLanes), score(kLanes), scale_weight(kLanes);
+    uint32_t sum = 0;
+#define X(name)                                                                               \
+  report("words, " #name, time_per_sample([&] {                                               \
+           const Points points{Sampler::name, false, kSamples, 8, directions.data()};         \
+           for_each_block(range, [&](int64_t quad) {                                          \
+             for_each_dimension(points, seed, n, 0, quad,                                     \
+                                [&](int64_t, const uint32_t(&word)[kLanes]) { sum += word[0]; }); \
+           });                                                                                \
+         }));
+    TORCHSMOOTH_SAMPLERS(X)
+#undef X
+    for (const bool pairs : {false, true}) {
+#define X(type, name)                                                                      \
+  report(pairs ? "words and weights, " #name ", pairs" : "words and weights, " #name,      \
+         time_per_sample([&] {                                                             \
+           Noise<float> other = noise;                                                     \
+           other.law = Law::name;                                                          \
+           other.pair_weight = pairs ? 0.1f : 0.0f;                                        \
+           for_each_block(range, [&](int64_t quad) {                                       \
+             for_each_dimension(other.points, seed, n, 0, quad,                            \
+                                [&](int64_t, const uint32_t(&word)[kLanes]) {              \
+                                  word_weights(other, word, row.data(), score.data(),      \
+                                               scale_weight.data());                       \
+                                });                                                        \
+           });                                                                             \
+         }));
+      TORCHSMOOTH_LAWS(X)
+#undef X
+    }
+    if (sum == 1) std::puts("");  // so that the words are not left out
+  }
+
   void run() {
+    draws();
     const Sorting all{SortOutput::matrix, false, 0, n}, first{SortOutput::matrix, true, 0, 1};
     const Sorting values{SortOutput::values, false, 0, n}, ranks{SortOutput::ranks, false, 0, n};
     SortedBlock<float> block(n, all, scratch);

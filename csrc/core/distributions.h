@@ -22,9 +22,13 @@ struct Draw {
   T score;
 };
 
-template <class T>
-TS_HD T with_sign(bool negative, T x) {
-  return negative ? -x : x;
+// Sign bits are flipped and not selected: of selections that depend on one another GCC makes branches,
+// and with them the lanes are lost.
+TS_HD float with_sign(bool negative, float x) {
+  return bit_cast<float>(bit_cast<uint32_t>(x) ^ (static_cast<uint32_t>(negative) << 31));
+}
+TS_HD double with_sign(bool negative, double x) {
+  return bit_cast<double>(bit_cast<uint64_t>(x) ^ (static_cast<uint64_t>(negative) << 63));
 }
 
 // Wichura, "Algorithm AS 241: the percentage points of the normal distribution", Applied
@@ -84,7 +88,7 @@ struct Gaussian {
 struct Logistic {
   template <class T>
   static TS_HD Draw<T> draw(Uniform<T> u) {
-    return {with_sign(!u.upper, logarithm((T(1) - u.tail) / u.tail)),
+    return {with_sign(!u.upper, log_ratio(T(1) - u.tail, u.tail)),
             with_sign(!u.upper, T(1) - T(2) * u.tail)};
   }
   template <class T>
@@ -107,8 +111,7 @@ struct Logistic {
 struct Gumbel {
   template <class T>
   static TS_HD Draw<T> draw(Uniform<T> u) {
-    // log1p(-tail) and log(tail) both run and one is taken: lanes do not branch.
-    const T log_u = u.upper ? log_one_minus(u.tail) : logarithm(u.tail);
+    const T log_u = log_tail(u.tail, u.upper);
     return {-logarithm(-log_u), T(1) + log_u};
   }
   template <class T>

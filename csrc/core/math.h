@@ -46,40 +46,81 @@ TS_HD To bit_cast(From from) {
   return to;
 }
 
-// log x for positive normal x: x = 2^e m with m in [1/sqrt 2, sqrt 2), log m = 2 artanh(s) with
-// s = (m - 1) / (m + 1), s^2 < 0.0295; as many terms of artanh as the type resolves.
-TS_HD float logarithm(float x) {
-  const int32_t bits = bit_cast<int32_t>(x);
-  const int32_t e = (bits - 0x3F3504F3) >> 23;
-  const float m = bit_cast<float>(static_cast<int32_t>(bits - (static_cast<uint32_t>(e) << 23)));
-  const float s = (m - 1.0f) / (m + 1.0f), z = s * s;
+// exponent * log 2 + 2 artanh(s) for s^2 < 0.0406: as many terms of artanh as the type resolves.
+TS_HD float log_from_artanh(float exponent, float s) {
+  const float z = s * s;
   const float tail = z * polynomial(z, 2.0f / 3, 2.0f / 5, 2.0f / 7, 2.0f / 9);
-  const float exponent = static_cast<float>(e);
-  // ln 2 in two pieces: the first has so few bits that its product with e is exact.
+  // ln 2 in two pieces: the first has so few bits that its product with the exponent is exact.
   return fused(exponent, 0.693145751953125f,
                fused(s, tail, fused(exponent, 1.42860682030941723212e-6f, 2.0f * s)));
 }
-TS_HD double logarithm(double x) {
-  const int64_t bits = bit_cast<int64_t>(x);
-  const int64_t e = (bits - 0x3FE6A09E667F3BCDLL) >> 52;
-  const double m =
-      bit_cast<double>(static_cast<int64_t>(bits - (static_cast<uint64_t>(e) << 52)));
-  const double s = (m - 1.0) / (m + 1.0), z = s * s;
+TS_HD double log_from_artanh(double exponent, double s) {
+  const double z = s * s;
   const double tail =
       z * polynomial(z, 2.0 / 3, 2.0 / 5, 2.0 / 7, 2.0 / 9, 2.0 / 11, 2.0 / 13, 2.0 / 15, 2.0 / 17,
                      2.0 / 19, 2.0 / 21);
-  const double exponent = static_cast<double>(static_cast<int32_t>(e));
   return fused(exponent, 0.693147180369123816490,
                fused(s, tail, fused(exponent, 1.90821492927058770002e-10, 2.0 * s)));
 }
 
-// log(1 - p) for p in (0, 1/2], accurate for small p: with q = fl(1 - p), log q (p / (1 - q))
-// cancels the rounding of q (Goldberg, "What every computer scientist should know", theorem 4).
-// Where q rounds to 1, log(1 - p) = -p.
+// x = 2^exponent * rest.
 template <class T>
-TS_HD T log_one_minus(T p) {
-  const T q = T(1) - p, d = T(1) - q;
-  return d > T(0) ? logarithm(q) * (p / (d > T(0) ? d : T(1))) : -p;
+struct Scaled {
+  T exponent;
+  T rest;
+};
+
+// Positive normal x, with the rest in [1/sqrt 2, sqrt 2).
+TS_HD Scaled<float> split_exponent(float x) {
+  const int32_t bits = bit_cast<int32_t>(x), e = (bits - 0x3F3504F3) >> 23;
+  return {static_cast<float>(e),
+          bit_cast<float>(static_cast<int32_t>(bits - (static_cast<uint32_t>(e) << 23)))};
+}
+TS_HD Scaled<double> split_exponent(double x) {
+  const int64_t bits = bit_cast<int64_t>(x), e = (bits - 0x3FE6A09E667F3BCDLL) >> 52;
+  return {static_cast<double>(static_cast<int32_t>(e)),
+          bit_cast<double>(static_cast<int64_t>(bits - (static_cast<uint64_t>(e) << 52)))};
+}
+
+// log x for positive normal x: log of the rest m = 2 artanh(s) with s = (m - 1) / (m + 1).
+template <class T>
+TS_HD T logarithm(T x) {
+  const Scaled<T> split = split_exponent(x);
+  return log_from_artanh(split.exponent, (split.rest - T(1)) / (split.rest + T(1)));
+}
+
+// b times the power of 2 that brings it near a, for positive normal a and b. The bits of a number
+// are about its logarithm, so that a / rest is in [2^-0.59, 2^0.59].
+TS_HD Scaled<float> near_to(float a, float b) {
+  const int32_t bits = bit_cast<int32_t>(b);
+  const int32_t e = (bit_cast<int32_t>(a) - bits + 0x400000) >> 23;
+  return {static_cast<float>(e),
+          bit_cast<float>(static_cast<int32_t>(bits + (static_cast<uint32_t>(e) << 23)))};
+}
+TS_HD Scaled<double> near_to(double a, double b) {
+  const int64_t bits = bit_cast<int64_t>(b);
+  const int64_t e = (bit_cast<int64_t>(a) - bits + 0x8000000000000LL) >> 52;
+  return {static_cast<double>(static_cast<int32_t>(e)),
+          bit_cast<double>(static_cast<int64_t>(bits + (static_cast<uint64_t>(e) << 52)))};
+}
+
+// log(a / b) for positive normal a and b, with one division, and accurate for a near b.
+template <class T>
+TS_HD T log_ratio(T a, T b) {
+  const Scaled<T> near = near_to(a, b);
+  return log_from_artanh(near.exponent, (a - near.rest) / (a + near.rest));
+}
+
+// log p, or log(1 - p), for p in (0, 1/2]: one division for both, accurate for small p.
+template <class T>
+TS_HD T log_tail(T p, bool complement) {
+  const Scaled<T> split = split_exponent(p);
+  // log(1 - p) = log q + 2 artanh((1 - p - q) / (1 - p + q)) with q = 1 or 1/2.
+  const bool half = p > T(0.29289321881345247560);  // 1 - 1 / sqrt 2
+  const T numerator = complement ? (half ? T(0.5) : T(0)) - p : split.rest - T(1);
+  const T denominator = complement ? (half ? T(1.5) : T(2)) - p : split.rest + T(1);
+  const T exponent = complement ? (half ? T(-1) : T(0)) : split.exponent;
+  return log_from_artanh(exponent, numerator / denominator);
 }
 
 // sin y for y in [0, pi/2], Taylor.

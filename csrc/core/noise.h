@@ -45,15 +45,19 @@ struct Weights {
 
 template <class T, bool kPairs, class L>
 TS_HD Weights<T> weights_from_word(L, uint32_t word, T pair_weight) {
-  const Draw<T> draw = L::draw(uniform_from_word<T>(word));
-  Weights<T> w{draw.noise, draw.score, fused(draw.score, draw.noise, T(-1))};
+  // Built twice from its parts: a copy of a Uniform would go through memory, and lanes with it.
+  const T tail = uniform_from_word<T>(word).tail;
+  const bool upper = uniform_from_word<T>(word).upper;
+  const Draw<T> draw = L::draw(Uniform<T>{tail, upper});
+  const T scale = fused(draw.score, draw.noise, T(-1));
   if constexpr (kPairs) {
-    const Draw<T> mirror = L::draw(uniform_from_word<T>(~word));
+    const Draw<T> mirror = L::draw(Uniform<T>{tail, !upper});
     const T mirror_scale = fused(mirror.score, mirror.noise, T(-1));
-    w.score = fused(pair_weight, draw.score + mirror.score, draw.score);
-    w.scale = fused(pair_weight, w.scale + mirror_scale, w.scale);
+    return {draw.noise, fused(pair_weight, draw.score + mirror.score, draw.score),
+            fused(pair_weight, scale + mirror_scale, scale)};
+  } else {
+    return {draw.noise, draw.score, scale};
   }
-  return w;
 }
 
 }  // namespace torchsmooth

@@ -17,8 +17,9 @@ struct Uniform {
 template <class T>
 TS_HD Uniform<T> uniform_from_word(uint32_t word) {
   const bool upper = (word >> 31) != 0;
-  // At most 2^31 - 1, so the signed conversion (the one that vector units have) is right.
-  const int32_t distance = static_cast<int32_t>(upper ? ~word : word);
+  // ~word if upper, else word. At most 2^31 - 1, so the signed conversion (the one that vector units
+  // have) is right.
+  const int32_t distance = static_cast<int32_t>(word) ^ (static_cast<int32_t>(word) >> 31);
   return {(static_cast<T>(distance) + T(0.5)) * T(2.3283064365386962890625e-10), upper};
 }
 

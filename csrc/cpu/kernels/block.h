@@ -27,6 +27,14 @@ TS_HD void for_each_block(Range range, F&& block) {
     block(first / 4);
 }
 
+// Dimensions whose words are drawn together, see monte_carlo_words. Where multiplying vectors of
+// words is not an instruction, that wins nothing.
+#if defined(TORCHSMOOTH_AVX2)
+constexpr int kTogether = 5;
+#else
+constexpr int kTogether = 1;
+#endif
+
 // The words and the weights of a block are functions, not inlined: every law and every sampler is
 // compiled once per type.
 __attribute__((noinline)) static void block_words(const Points& points, int64_t seed,
@@ -36,13 +44,55 @@ __attribute__((noinline)) static void block_words(const Points& points, int64_t 
                        static_cast<uint32_t>(first_quad), word);
 }
 
+template <int D>
+__attribute__((noinline)) static void words_together(bool antithetic, int64_t seed,
+                                                     int64_t element, int64_t j,
+                                                     int64_t first_quad,
+                                                     uint32_t (&word)[D][kLanes]) {
+  monte_carlo_words<kQuads, D>(antithetic, seed, static_cast<uint32_t>(element),
+                               static_cast<uint32_t>(j), static_cast<uint32_t>(first_quad), word);
+}
+
+// Of `count` dimensions, at most D.
+template <int D>
+TS_HD void words_together(int64_t count, bool antithetic, int64_t seed, int64_t element, int64_t j,
+                          int64_t first_quad, uint32_t (*word)[kLanes]) {
+  if (count == D) {
+    words_together<D>(antithetic, seed, element, j, first_quad,
+                      *reinterpret_cast<uint32_t (*)[D][kLanes]>(word));
+  } else if constexpr (D > 1) {
+    words_together<D - 1>(count, antithetic, seed, element, j, first_quad, word);
+  }
+}
+
+// Calls take(j, word) with the words of dimensions j = 0 ... n - 1 of a block.
+template <class F>
+TS_HD void for_each_dimension(const Points& points, int64_t seed, int64_t n, int64_t element,
+                              int64_t first_quad, F&& take) {
+  uint32_t word[kTogether][kLanes];
+  // Groups of about equal size: one dimension alone costs as much as two together.
+  for (int64_t first = 0, groups = (n + kTogether - 1) / kTogether; first < n; --groups) {
+    const int64_t count = (n - first + groups - 1) / groups;
+    if (points.sampler == Sampler::mc) {
+      words_together<kTogether>(count, points.antithetic, seed, element, first, first_quad, word);
+    } else {
+      for (int64_t d = 0; d < count; ++d)
+        block_words(points, seed, element, first + d, first_quad, word[d]);
+    }
+    for (int64_t d = 0; d < count; ++d) take(first + d, word[d]);
+    first += count;
+  }
+}
+
 template <bool kPairs, class T>
-TS_HD void lane_weights(const Noise<T>& noise, const uint32_t (&word)[kLanes], T* epsilon, T* score,
-                        T* scale) {
+__attribute__((noinline)) static void lane_weights(const Noise<T>& noise,
+                                                   const uint32_t (&word)[kLanes], T* epsilon,
+                                                   T* score, T* scale) {
+  const T pair_weight = noise.pair_weight;  // what is written in the loop could be the noise's own
   with_law(noise.law, [&](auto law) __attribute__((always_inline)) {
     TS_LANES
     for (int t = 0; t < kLanes; ++t) {
-      const Weights<T> w = weights_from_word<T, kPairs>(law, word[t], noise.pair_weight);
+      const Weights<T> w = weights_from_word<T, kPairs>(law, word[t], pair_weight);
       epsilon[t] = w.noise;
       score[t] = w.score;
       scale[t] = w.scale;
@@ -50,18 +100,24 @@ TS_HD void lane_weights(const Noise<T>& noise, const uint32_t (&word)[kLanes], T
   });
 }
 
-// Of one block and dimension: the noise, and the weights of f that go with it.
+// Of the words of one block and dimension: the noise, and the weights of f that go with it.
 template <class T>
-__attribute__((noinline)) static void block_weights(const Noise<T>& noise, int64_t element,
-                                                    int64_t j, int64_t first_quad, T* epsilon,
-                                                    T* score, T* scale) {
+TS_HD void word_weights(const Noise<T>& noise, const uint32_t (&word)[kLanes], T* epsilon, T* score,
+                        T* scale) {
+  if (noise.pair_weight == T(0)) {
+    lane_weights<false, T>(noise, word, epsilon, score, scale);
+  } else {
+    lane_weights<true, T>(noise, word, epsilon, score, scale);
+  }
+}
+
+// The same, of a dimension alone.
+template <class T>
+TS_HD void block_weights(const Noise<T>& noise, int64_t element, int64_t j, int64_t first_quad,
+                         T* epsilon, T* score, T* scale) {
   uint32_t word[kLanes];
   block_words(noise.points, *noise.seed, element, j, first_quad, word);
-  if (noise.pair_weight == T(0)) {
-    lane_weights<false>(noise, word, epsilon, score, scale);
-  } else {
-    lane_weights<true>(noise, word, epsilon, score, scale);
-  }
+  word_weights(noise, word, epsilon, score, scale);
 }
 
 // Sums over the lanes of many blocks, kept kQuads at a time and flushed into wider sums.

@@ -6,14 +6,14 @@ namespace torchsmooth::TORCHSMOOTH_ISA {
 
 inline void words(const Points& points, int64_t seed, int64_t n, Range range, int64_t* out) {
   for_each_block(range, [&](int64_t first_quad) {
-    for (int64_t j = 0; j < n; ++j) {
-      uint32_t word[kLanes];
-      block_words(points, seed, range.element, j, first_quad, word);
-      for (int t = 0; t < kLanes; ++t) {
-        const int64_t i = lane_sample(first_quad, t);
-        if (i >= range.begin && i < range.end) out[(i - range.begin) * n + j] = word[t];
-      }
-    }
+    for_each_dimension(points, seed, n, range.element, first_quad,
+                       [&](int64_t j, const uint32_t (&word)[kLanes]) {
+                         for (int t = 0; t < kLanes; ++t) {
+                           const int64_t i = lane_sample(first_quad, t);
+                           if (i >= range.begin && i < range.end)
+                             out[(i - range.begin) * n + j] = word[t];
+                         }
+                       });
   });
 }
 
@@ -44,8 +44,10 @@ void perturb(const Noise<T>& noise, Range range, const T* x, const T* matrix, T*
   T* epsilon = scratch;  // [n, kLanes]
   T unused[kLanes];
   for_each_block(range, [&](int64_t first_quad) {
-    for (int64_t j = 0; j < n; ++j)
-      block_weights<T>(noise, range.element, j, first_quad, epsilon + j * kLanes, unused, unused);
+    for_each_dimension(noise.points, *noise.seed, n, range.element, first_quad,
+                       [&](int64_t j, const uint32_t (&word)[kLanes]) {
+                         word_weights<T>(noise, word, epsilon + j * kLanes, unused, unused);
+                       });
     const bool whole = 4 * first_quad >= range.begin && 4 * first_quad + kLanes <= range.end;
     T* const base = out + (4 * first_quad - range.begin) * n;
     for (int64_t first = 0; first < n; first += kQuads) {

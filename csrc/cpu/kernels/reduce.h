@@ -6,11 +6,9 @@ namespace torchsmooth::TORCHSMOOTH_ISA {
 
 // Noise and score without the pair correction; flip = ~0 gives those of the mirror images.
 template <class T>
-__attribute__((noinline)) static void block_draws(const Noise<T>& noise, int64_t element,
-                                                  int64_t j, int64_t first_quad, uint32_t flip,
-                                                  T* epsilon, T* score) {
-  uint32_t word[kLanes];
-  block_words(noise.points, *noise.seed, element, j, first_quad, word);
+__attribute__((noinline)) static void word_draws(const Noise<T>& noise,
+                                                 const uint32_t (&word)[kLanes], uint32_t flip,
+                                                 T* epsilon, T* score) {
   with_law(noise.law, [&](auto law) __attribute__((always_inline)) {
     TS_LANES
     for (int t = 0; t < kLanes; ++t) {
@@ -114,28 +112,24 @@ TS_HD void reduce_blocks(const Noise<T>& noise, Range range, Moment moment, Sums
                          T* scratch) {
   const int64_t n = noise.n;
   const bool pairs = noise.pair_weight != T(0);
-  T* score = scratch;                  // [n, kLanes]
-  T* scale = score + n * kLanes;       // [n, kLanes]: scale weights, or for outer the noise
-  T* mirror = scale + n * kLanes;      // [2, n, kLanes]: noise and score of the mirror images
-  T* weight = mirror + 2 * n * kLanes; // [kLanes]
+  T* score = scratch;                           // [n, kLanes]
+  T* scale = score + n * kLanes;                // [n, kLanes]: scale weights, or for outer the noise
+  T* mirror_noise = scale + n * kLanes;         // [n, kLanes]: of the mirror images
+  T* mirror_score = mirror_noise + n * kLanes;  // [n, kLanes]
+  T* weight = mirror_score + n * kLanes;        // [kLanes]
   for_each_block(range, [&](int64_t first_quad) {
     sums.load(first_quad);
-    for (int64_t j = 0; j < n; ++j) {
-      block_weights<T>(noise, range.element, j, first_quad, weight, score + j * kLanes,
-                       scale + j * kLanes);
-      sums.add(score + j * kLanes, j);
-      if (moment == Moment::diagonal) sums.add(scale + j * kLanes, n + j);
-    }
+    const auto take = [&](int64_t j, const uint32_t(&word)[kLanes]) {
+      const int64_t row = j * kLanes;
+      word_weights<T>(noise, word, weight, score + row, scale + row);
+      sums.add(score + row, j);
+      if (moment == Moment::diagonal) sums.add(scale + row, n + j);
+      if (moment != Moment::outer) return;
+      word_draws<T>(noise, word, 0, scale + row, score + row);
+      if (pairs) word_draws<T>(noise, word, ~0u, mirror_noise + row, mirror_score + row);
+    };
+    for_each_dimension(noise.points, *noise.seed, n, range.element, first_quad, take);
     if (moment == Moment::outer) {
-      T* const mirror_noise = mirror;
-      T* const mirror_score = mirror + n * kLanes;
-      for (int64_t j = 0; j < n; ++j) {
-        const int64_t row = j * kLanes;
-        block_draws<T>(noise, range.element, j, first_quad, 0, scale + row, score + row);
-        if (pairs)
-          block_draws<T>(noise, range.element, j, first_quad, ~0u, mirror_noise + row,
-                         mirror_score + row);
-      }
       for (int64_t i = 0; i < n; ++i) {
         for (int64_t j = 0; j < n; ++j) {
           const T diagonal = i == j ? T(1) : T(0);
