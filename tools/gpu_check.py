@@ -461,6 +461,75 @@ def check_large_values() -> Iterator[str]:
         yield "large values"
 
 
+def torus(rings: int) -> tuple[Tensor, Tensor]:
+    """2 rings^2 triangles."""
+    turn = torch.arange(rings) * (2 * torch.pi / rings)
+    a, b = torch.meshgrid(turn, turn, indexing="ij")
+    radius = 0.7 + 0.3 * b.cos()
+    vertices = torch.stack((radius * a.cos(), 0.3 * b.sin(), radius * a.sin()), -1).reshape(-1, 3)
+    index = torch.arange(rings * rings, dtype=torch.int32).reshape(rings, rings)
+    right, below = index.roll(-1, 1), index.roll(-1, 0)
+    opposite = right.roll(-1, 0)
+    faces = torch.stack((index, right, below, right, opposite, below), -1).reshape(-1, 3)
+    return vertices, faces.contiguous()
+
+
+def meshes(dtype: torch.dtype) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Small triangles, and large ones that reach behind the camera."""
+    generator = torch.Generator().manual_seed(7)
+    vertices, index = torus(12)
+    yield "torus", vertices.to(dtype), index
+    for what, faces, spread in (("soup", 40, 0.7), ("around", 30, 3.0)):
+        center = spread * torch.randn(faces, 1, 3, generator=generator)
+        vertices = center + torch.randn(faces, 3, 3, generator=generator)
+        index = torch.arange(3 * faces, dtype=torch.int32).reshape(faces, 3)
+        yield what, vertices.reshape(-1, 3).to(dtype), index
+
+
+def assert_images(what: str, expected: Tensor, got: Tensor, weight: float) -> None:
+    """Equal but for single pixels that an edge's rounding could give to its other side."""
+    if not torch.equal(expected.isnan(), got.isnan()):
+        raise Mismatch(f"{what}: NaN at different places")
+    different = (expected - got).nan_to_num().abs() > 1e-4 * (1 + expected.nan_to_num().abs())
+    if different.sum() > max(1, 1e-5 * weight * expected.numel()):
+        raise Mismatch(f"{what}: {int(different.sum())} of {expected.numel()} pixels differ")
+
+
+def check_render() -> Iterator[str]:
+    pose = torch.tensor(
+        [[3.0, 20.0, 40.0, 25.0], [2.0, -70.0, 200.0, 40.0], [0.3, 95.0, 3.0, 80.0]]
+    )
+    bad = torch.tensor([[3.0, float("nan"), 40.0, 25.0]])
+    scale = torch.tensor([[0.1, 5.0, 5.0, 0.25]]).repeat(4, 1)
+    for dtype, size, output in itertools.product(
+        DTYPES, [16, 64, 100, 300], ["silhouette", "depth", "lambert"]
+    ):
+        for mesh, vertices, faces in meshes(dtype):
+            what = f"{mesh} {dtype} {size=} {output}"
+            poses = torch.cat([pose, bad]).to(dtype)
+            [expected], [got] = both("hard_render", poses, vertices, faces, size, output)
+            assert_images(f"hard_render {what}", expected, got, 1)
+            for sampler, law, s in (("mc", "logistic", 37), ("sobol", "gaussian", 8)):
+                arguments = (poses, vertices, faces, scale.to(dtype), *noise(sampler, 4))
+                options = (law, sampler, False, s, size, output)
+                [expected], [got] = both("render", *arguments, *options)
+                assert_images(f"render {what}", expected, got, s)
+                grad = inputs(4, size * size, dtype).reshape(4, size, size)
+                center = (grad * expected.nan_to_num()).flatten(1).sum(1)
+                results = both(
+                    "render_backward", grad, center, *arguments, *options, 1 / s, 0.1, True
+                )
+                for a, b in zip(*results, strict=True):
+                    assert_close(f"render_backward {what}", a, b, 1e-3)
+            yield "render"
+    for faces in (0, 2):
+        mesh = torch.zeros(3, 3), torch.zeros(faces, 3, dtype=torch.int32)
+        [expected], [got] = both("hard_render", pose[:faces], *mesh, 16, "lambert")
+        if not torch.equal(expected, got):
+            raise Mismatch("images of nothing differ")
+        yield "render nothing"
+
+
 def check_empty() -> Iterator[str]:
     for (batch, n), outcome in itertools.product([(0, 3), (2, 0), (0, 40)], OUTCOMES):
         if n == 0 and outcome == "median":
@@ -550,6 +619,7 @@ CHECKS: list[Callable[[], Iterator[str]]] = [
     check_sort,
     check_many_chunks,
     check_large_values,
+    check_render,
     check_empty,
     check_too_many_elements,
     check_cuda_graph,
@@ -601,6 +671,17 @@ def drive() -> None:
                 TESTED.reduce(
                     *on_device((values, pivot)), *arguments[2:], *options, n, 0.5, moment, 5, rows
                 )
+        for (_, vertices, faces), output in itertools.product(
+            meshes(dtype), ["silhouette", "depth", "lambert"]
+        ):
+            size = 300 if output == "lambert" else 33
+            pose = torch.tensor([[3.0, 20.0, 40.0, 25.0], [0.3, 95.0, 3.0, 80.0]], dtype=dtype)
+            scene = on_device((pose, vertices, faces))
+            TESTED.hard_render(*scene, size, output)
+            scale = torch.ones(1, 4, dtype=dtype, device=DEVICE)
+            options = (scale, *on_device(noise(sampler, 4)), "logistic", sampler, False, 6, size)
+            mean = TESTED.render(*scene, *options, output)
+            TESTED.render_backward(mean, mean[:, 0, 0], *scene, *options, output, 1.0, 0.0, True)
         for function in ("icdf", "cdf", "log_prob", "score"):
             TESTED.evaluate_law(inputs(1, 77, dtype).to(DEVICE), "gaussian", function)
     torch.cuda.synchronize()
@@ -749,6 +830,31 @@ def bench() -> dict[str, Any]:
             for row in rows:
                 if row["what"] == f"argsort forward + backward, {size}":
                     row["eager / fused"] = ratio / row["plain"]["min"]
+
+    with torch.device("cpu"):
+        mesh = tuple(t.cuda() for t in torus(35))
+    spread = torch.tensor([[0.1, 5.0, 5.0, 0.25]])
+    for output, size, b, s in [
+        ("silhouette", 64, 768, 256),
+        ("silhouette", 64, 1, 16384),
+        ("lambert", 64, 64, 256),
+        ("silhouette", 512, 16, 256),
+        ("lambert", 256, 16, 256),
+    ]:
+        poses = torch.tensor([[3.0, 30.0, 40.0, 20.0]]).repeat(b, 1)
+        options = (spread, seed, tables["mc"], "logistic", "mc", False, s, size, output)
+        upstream, zero = torch.randn(b, size, size), torch.zeros(b)
+
+        def both_passes() -> None:
+            TESTED.render(poses, *mesh, *options)
+            TESTED.render_backward(upstream, zero, poses, *mesh, *options, 1 / s, 0.0, False)
+
+        record(
+            f"{output} forward + backward, 2450 triangles, {size=} {b=} {s=}",
+            both_passes,
+            graph=False,
+        )
+        rows[-1]["million images / s"] = b * s / rows[-1]["plain"]["min"] / 1e3
 
     for b, n, m, s in [
         (100, 5, 25, 1024),
