@@ -75,6 +75,25 @@ STABLE_TORCH_LIBRARY(torchsmooth, m) {
       "hard_shortest_path_graph(Tensor weights, Tensor indptr, Tensor indices, SymInt source, SymInt "
       "target, float min_weight) -> Tensor");
 
+  // Images [B, size, size] of a mesh, vertices [V, 3] and faces [F, 3] (int32), seen from poses [B,
+  // 4]. output: "silhouette", "depth", "lambert".
+  m.def(
+      "hard_render(Tensor pose, Tensor vertices, Tensor faces, SymInt size, str output) -> Tensor");
+
+  // Their mean over perturbed poses.
+  m.def(
+      "render(Tensor x, Tensor vertices, Tensor faces, Tensor scale, Tensor seed, Tensor directions, "
+      "str law, str sampler, bool antithetic, SymInt num_samples, SymInt size, str output) -> "
+      "Tensor");
+
+  // Gradients [B, 4] in x and [B, 4] (or [B, 0]) in each element's scale, from that in the mean image;
+  // baseline [B] is subtracted from each sample's contribution.
+  m.def(
+      "render_backward(Tensor grad, Tensor baseline, Tensor x, Tensor vertices, Tensor faces, Tensor "
+      "scale, Tensor seed, Tensor directions, str law, str sampler, bool antithetic, SymInt "
+      "num_samples, SymInt size, str output, float factor, float pair_weight, bool scale_gradient) "
+      "-> (Tensor, Tensor)");
+
   // One function ("icdf", "cdf", "log_prob", "score") of a standard law, elementwise.
   m.def("evaluate_law(Tensor x, str law, str function) -> Tensor");
 }

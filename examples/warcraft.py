@@ -11,9 +11,9 @@ For comparison, --method takes the gradient from elsewhere.
     python examples/warcraft.py --method fenchel-young
     python examples/warcraft.py --resume runs/warcraft              # after Ctrl-C, a crash, kill -9
     python examples/warcraft.py --preset full --device cuda --cuda-graphs \\
-        --num-samples 10000                                         # the published experiment
-    python examples/warcraft.py --preset full --device cuda --cuda-graphs --data warcraft \\
-        --data-root warcraft_shortest_path_oneskin                  # ... on the published maps
+        --sampler rqmc_latin --num-samples 10000                    # the published experiment
+
+For the published maps, add --data warcraft --data-root and the directory with 12x12/train_maps.npy.
 
 Two accuracies are reported: cost match, the share of predicted paths that cost no more than the
 cheapest one, and exact match, the share of those that are the labelled one, cell by cell. (Ties are
@@ -63,15 +63,22 @@ DATA_SEED = 0  # all runs see the same maps, whatever their own seed
 # short: what is learned in minutes on two cores. full: the published experiment.
 PRESETS = {
     "short": dict(
-        epochs=10, batch_size=20, lr_drops=(8,), train_maps=1000, val_maps=200, test_maps=1000
+        train_maps=5000,
+        val_maps=200,
+        test_maps=1000,
+        epochs=8,
+        batch_size=20,
+        lr=3e-3,
+        lr_drops=(6,),
     ),
     "full": dict(
-        epochs=50,
-        batch_size=70,
-        lr_drops=(30, 40),
         train_maps=10_000,
         val_maps=1000,
         test_maps=1000,
+        epochs=50,
+        batch_size=70,
+        lr=1e-3,
+        lr_drops=(30, 40),
     ),
 }
 
@@ -439,32 +446,28 @@ def build_parser() -> argparse.ArgumentParser:
         help="smooth the path and put the loss on the result, or smooth the loss with the path in "
         "it, which works with any loss (default: %(default)s)",
     )
-    counts = cli.integer_from(1)
-    for option, metavar, what in (
-        ("train-maps", "M", "maps to train with, at most"),
-        ("val-maps", "M", "maps to validate with, at most"),
-        ("test-maps", "M", "maps to test with, at most"),
-        ("epochs", "E", "passes over the maps"),
-        ("batch-size", "B", "maps per step"),
-        ("lr-drops", "E", "epochs after which the learning rate falls to a tenth"),
+    count = cli.integer_from(1)
+    for option, kind, metavar, what in (
+        ("train-maps", count, "M", "maps to train with, at most"),
+        ("val-maps", count, "M", "maps to validate with, at most"),
+        ("test-maps", count, "M", "maps to test with, at most"),
+        ("epochs", count, "E", "passes over the maps"),
+        ("batch-size", count, "B", "maps per step"),
+        ("lr", cli.fraction, "RATE", "learning rate of Adam, at first"),
+        ("lr-drops", count, "E", "epochs after which it falls to a tenth"),
     ):
         name = option.replace("-", "_")
         training.add_argument(
             f"--{option}",
-            type=counts,
+            type=kind,
             nargs="*" if name == "lr_drops" else None,
             metavar=metavar,
             help=f"{what} (default: {_defaults(name)})",
         )
-    training.add_argument(
-        "--lr",
-        type=cli.fraction,
-        default=1e-3,
-        metavar="RATE",
-        help="learning rate of Adam, at first (default: %(default)s)",
+    smoothing = cli.add_smoothing_arguments(
+        parser, distribution="logistic", scale=1 / 3, num_samples=128
     )
-    cli.add_smoothing_arguments(parser, distribution="logistic", scale=0.2, num_samples=128)
-    training.add_argument(
+    smoothing.add_argument(
         "--beta",
         type=inverse,
         dest="scale",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +280,61 @@ SMOOTH = {
         TypeError,
         ("vectorized must be True or False", "got 'no'", "pass one of the two"),
     ),
+    "statistic is unknown": (
+        {"statistic": "median"},
+        ValueError,
+        ("statistic must be 'mean', ts.Median(k) or ts.Covariance()", "got 'median'", "pass"),
+    ),
+    "statistic is a class": (
+        {"statistic": ts.Median},
+        TypeError,
+        ("statistic must be 'mean', ts.Median(k)", "got <class", "pass for example ts.Median(3)"),
+    ),
+    "statistic is a number": (
+        {"statistic": 0.5},
+        TypeError,
+        ("statistic must be 'mean', ts.Median(k)", "got 0.5", "pass for example ts.Median(3)"),
+    ),
+    "fewer samples than the median takes": (
+        {"statistic": ts.Median(9), "covariate": "none"},
+        ValueError,
+        ("num_samples must be at least 9", "statistic=Median(k=9)", "got 8", "pass for example"),
+    ),
+    "no sample without which a median is left": (
+        {"statistic": ts.Median(9), "num_samples": 9},
+        ValueError,
+        ("num_samples must be at least 10", "'loo'", "Median(k=9)", "got 9", "use covariate='fx'"),
+    ),
+    "no sample without which a covariance is left": (
+        {"statistic": ts.Covariance(), "num_samples": 2},
+        ValueError,
+        ("num_samples must be at least 3", "'loo'", "Covariance()", "got 2", "use covariate='fx'"),
+    ),
+    "covariance of several tensors": (
+        {"statistic": ts.Covariance(), "f": lambda y: {"a": y, "b": y}},
+        ValueError,
+        ("f must return one tensor", "Covariance()", "{'a': ..., 'b': ...}", "concatenate"),
+    ),
+    "executor is a number": (
+        {"executor": 4},
+        TypeError,
+        ("executor must be a concurrent.futures.Executor", "got 4", "ThreadPoolExecutor(8)"),
+    ),
+    "executor is a class": (
+        {"executor": ThreadPoolExecutor},
+        TypeError,
+        ("executor must be", "got <class 'concurrent", "ThreadPoolExecutor(8)"),
+    ),
+    "process_group is a word": (
+        {"process_group": "gloo"},
+        TypeError,
+        ("process_group must be a group of torch.distributed", "got 'gloo'", "group.WORLD"),
+    ),
+    "process_group is the list of its ranks": (
+        {"process_group": [0, 1]},
+        TypeError,
+        ("process_group must be", "got [0, 1]", "after init_process_group"),
+    ),
     "too few rows": (
         {"f": lambda y: y[:3]},
         ValueError,
@@ -327,6 +383,20 @@ SMOOTH = {
 def test_arguments_of_smooth(case: str) -> None:
     options, error, parts = SMOOTH[case]
     assert_raises(error, parts, lambda: smooth(**options))
+
+
+@pytest.mark.parametrize(
+    "k, error, parts",
+    [
+        (4, ValueError, ("k must be odd", "got 4", "pass for example 5")),
+        (0, ValueError, ("k must be at least 1", "got 0", "pass for example 3")),
+        (-3, ValueError, ("k must be at least 1", "got -3", "pass for example 3")),
+        (3.0, TypeError, ("k must be an int", "got 3.0", "pass for example 3")),
+        (True, TypeError, ("k must be an int", "got True", "pass for example 3")),
+    ],
+)
+def test_samples_of_a_median(k: Any, error: type[Exception], parts: tuple[str, ...]) -> None:
+    assert_raises(error, parts, lambda: ts.Median(k))
 
 
 def in_turn(*functions: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:

@@ -617,9 +617,15 @@ def test_wrong_direction_is_seen(maximize: bool) -> None:
     loss = ts.fenchel_young_loss(
         lambda z: ts.hard.rank(z, descending=maximize), ts.Gaussian(), maximize=maximize, seed=0
     )
-    target = ts.hard.rank(torch.randn(4, 5))
+    theta, target = torch.randn(4, 5), ts.hard.rank(torch.randn(4, 5))
     with pytest.raises(ValueError, match=f"solver must .*pass maximize={not maximize}"):
-        loss(torch.randn(4, 5), target)
+        loss(theta, target)
+    # One solution that is worse than its target proves nothing: that may be out of reach.
+    loss = ts.fenchel_young_loss(
+        lambda z: ts.hard.rank(z, descending=not maximize), ts.Gaussian(), maximize=maximize, seed=0
+    )
+    target[0] = (1e6 if maximize else -1e6) * theta[0]
+    assert loss(theta, target) < 0
 
 
 def test_sampling_is_checked_in_the_call() -> None:

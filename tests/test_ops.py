@@ -224,6 +224,27 @@ def examples(name: str) -> list[dict[str, Any]]:
             for scale_gradient in (False, True)
             for outcome, shape in outcomes
         ]
+    if name.endswith("render") or name == "render_backward":
+        mesh = {"vertices": torch.randn(6, 3), "faces": torch.arange(6, dtype=torch.int32)}
+        mesh["faces"] = mesh["faces"].reshape(2, 3)
+        pose = torch.tensor([[3.0, 10.0, 20.0, 30.0]]).expand(elements, 4) + x
+        noise = {**sobol, "law": "gumbel", "scale": vector}
+        backward = {
+            "grad": torch.randn(elements, 16, 16),
+            "baseline": torch.randn(elements),
+            "factor": 1 / s,
+            "pair_weight": 0.5,
+        }
+        return [
+            {
+                **mesh,
+                "size": 16,
+                "output": output,
+                **({"pose": pose} if name == "hard_render" else {"x": pose, **noise}),
+                **({**backward, "scale_gradient": scale} if name == "render_backward" else {}),
+            }
+            for output, scale in (("silhouette", False), ("depth", True), ("lambert", True))
+        ]
     grids = torch.rand(elements, 2, 2)
     ends = {"source": 1, "target": 3, "min_weight": 1e-3}
     finding = {"x": grids, "scale": vector, **sobol, "law": "gumbel", "neighbors": 4, **ends}
@@ -270,6 +291,9 @@ def test_opcheck(name: str, device: torch.device) -> None:
         ("hard_shortest_path_graph", "weights"),
         ("shortest_path", "x"),
         ("shortest_path_backward", "grad"),
+        ("hard_render", "pose"),
+        ("render", "x"),
+        ("render_backward", "grad"),
         ("evaluate_law", "x"),
     ],
 )

@@ -37,7 +37,7 @@ def estimator(
     the share k / s contains the sample. For antithetic pairs the pair is left out, which comes to a
     `pair_weight` of 1 / (s - 2). Both hold for independent samples. Where samplers stratify, the
     scores sum to about 0 by themselves, and the factor would be wrong by s / (s - 1): there the
-    mean is subtracted as it is.
+    mean is subtracted as it is, and each statistic has a factor of its own.
     """
     if covariate not in COVARIATES:
         raise ValueError(

@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.distributions import Distribution, TransformedDistribution, constraints
 from torch.distributions.transforms import Transform
 
+from ._graph import one_node
+
 
 _WORDS = 2**32
 _HALF = (torch.float16, torch.bfloat16)
@@ -403,7 +405,7 @@ class AbstractDistribution(abc.ABC):
         hi, _, _ = self._prepare(hi, "probability_between")
         return self._between(lo, hi, scale).to(dtype)
 
-    def expected_steps(self, below: Tensor, above: Tensor) -> Tensor:
+    def expected_steps(self, below: Tensor, above: Tensor, missing: Tensor | None = None) -> Tensor:
         """How many steps of a staircase the noise climbs, on average.
 
         The staircase rises by 1 at unit distances; the next step down is `below` away, the next one
@@ -412,6 +414,9 @@ class AbstractDistribution(abc.ABC):
         where those fall slowly, a closed form); both agree to rounding where they meet.
 
         **Arguments:** `below`, `above`: tensors that broadcast against the scale, >= 0, of sum 1.
+        `missing`: a bool tensor; where it is true, the staircase has no step at the nearer of the
+        two, and goes on beyond it. What the noise climbs there is small where the missing step is
+        not, and would be lost in a difference of the two.
 
         **Returns:** a tensor of the broadcast shape. Raises a `ValueError` if the noise has no
         mean, if no closed form is known (`FromTorch`), or with a `scale_matrix`.
@@ -419,7 +424,8 @@ class AbstractDistribution(abc.ABC):
         self.mean()
         below, scale, dtype = self._prepare(below, "expected_steps")
         above, _, _ = self._prepare(above, "expected_steps")
-        return self._expected_steps(below, above, below.new_tensor(1.0) * scale).to(dtype)
+        scale = below.new_tensor(1.0) * scale
+        return self._expected_steps(below, above, scale, missing).to(dtype)
 
     def nodes(
         self, num_nodes: int, *, dtype: torch.dtype, device: torch.device | str | None = None
@@ -573,16 +579,22 @@ class AbstractDistribution(abc.ABC):
     def _density(self, z: Tensor) -> Tensor:
         return self._log_prob(z).exp()
 
-    def _expected_steps(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
+    def _expected_steps(
+        self, below: Tensor, above: Tensor, scale: Tensor, missing: Tensor | None
+    ) -> Tensor:
         small = scale <= self._crossover
-        return torch.where(
-            small,
-            self._sum_of_steps(below, above, torch.where(small, scale, self._crossover)),
-            self._sum_of_waves(below, above, torch.where(small, self._crossover, scale)),
-        )
+        few, many = (torch.where(w, scale, self._crossover) for w in (small, ~small))
+        waves = self._sum_of_waves(below, above, many)
+        if missing is not None:
+            lower = below < above
+            tail = self._tail(torch.where(lower, below, above), many, ~lower)
+            waves = waves + torch.where(missing, torch.where(lower, tail, -tail), 0.0)
+            below = torch.where(missing & lower, below + 1, below)
+            above = torch.where(missing & ~lower, above + 1, above)
+        return torch.where(small, self._sum_of_steps(below, above, few), waves)
 
     def _sum_of_steps(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
-        """The probability of reaching each of the nearest steps."""
+        """The probability of reaching each of the nearest steps, at unit distances beyond both."""
         steps = torch.arange(self._steps, dtype=below.dtype, device=below.device)
         climbed = above.unsqueeze(-1) + steps
         fallen = below.unsqueeze(-1) + steps
@@ -697,21 +709,14 @@ class _Differentiable(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         x, scale, ctx.law, ctx.name = inputs
         ctx.number = None if isinstance(scale, Tensor) else scale
-        ctx.save_for_backward(x, scale if ctx.number is None else None)
+        tensors = (x, scale if ctx.number is None else None)
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         in_x, in_scale = _slopes(ctx)
         return grad * in_x, grad * in_scale if ctx.needs_input_grad[1] else None, None, None
-
-
-class _DifferentiableForward(_Differentiable):
-    """The same with forward mode, which torch.compile refuses to trace."""
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _Differentiable.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(inputs[0], inputs[1] if ctx.number is None else None)
 
     @staticmethod
     def jvp(ctx: Any, x: Tensor | None, scale: Tensor | None, *_: None) -> Tensor:
@@ -732,8 +737,19 @@ def _differentiable(
 ) -> Tensor:
     if isinstance(scale, Tensor):
         x, scale = torch.broadcast_tensors(x, scale.to(x.device) if scale.ndim == 0 else scale)
-    function = _Differentiable if torch.compiler.is_compiling() else _DifferentiableForward
-    value: Tensor = function.apply(x, scale, law, name)
+    value: Tensor
+    if not torch.compiler.is_compiling():
+        value = _Differentiable.apply(x, scale, law, name)
+    elif law.name is not None:
+        value = _by_name(x, scale, law.name, name)
+    else:  # what has no name cannot be an argument of a node
+        value = getattr(law, f"_value_of_{name}")(x, scale)
+    return value
+
+
+@one_node
+def _by_name(x: Tensor, scale: float | Tensor, law: str, name: str) -> Tensor:
+    value: Tensor = _Differentiable.apply(x, scale, LAWS[law](), name)
     return value
 
 
@@ -1183,6 +1199,7 @@ class Laplace(AbstractTailLaw):
     name = "laplace"
     _support = (-math.inf, math.inf)
     _mean = 0.0
+    _crossover = 1.0
 
     def _from_tail(self, tail: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         magnitude = -torch.log(2 * tail)
@@ -1207,20 +1224,20 @@ class Laplace(AbstractTailLaw):
     def _excess(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
         return scale * self._tail(distance, scale, upper)
 
-    def _expected_steps(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
-        # The tails of all steps are a geometric series. Its sum is sinh(c q) / (2 sinh q) for
-        # c = below - above and q = 1 / (2 scale); for small q in powers of q^2, because both the
-        # exponentials and the derivatives of the sinh cancel.
-        small = scale <= 1
-        small_scale = torch.where(small, scale, 1.0)
+    def _sum_of_steps(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
+        # The tails of all steps are a geometric series.
         up, down, one = (
-            torch.exp(-self._ratio(distance, small_scale))
+            torch.exp(-self._ratio(distance, scale))
             for distance in (above, below, torch.ones_like(below))
         )
+        return 0.5 * (up - down) / (1 - one)
+
+    def _sum_of_waves(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
+        # The same sum is sinh(c q) / (2 sinh q) for c = below - above and q = 1 / (2 scale): for
+        # small q in powers of q^2, because the exponentials and the derivatives of the sinh cancel.
         c = below - above
-        square = (0.5 / torch.where(small, 1.0, scale)).square()
-        waves = 0.5 * c * _horner(c.square() * square, *_SINH) / _horner(square, *_SINH)
-        return torch.where(small, 0.5 * (up - down) / (1 - one), waves)
+        square = (0.5 / scale).square()
+        return 0.5 * c * _horner(c.square() * square, *_SINH) / _horner(square, *_SINH)
 
 
 # The Taylor coefficients of sinh(q) / q in powers of q^2, for q up to 1/2.
@@ -1518,7 +1535,9 @@ class FromTorch(AbstractDistribution):
         slope = torch.func.grad(lambda y: self.distribution.log_prob(y).sum())(inner)
         return torch.where(inside, -slope, torch.where(z.isnan(), z, 0.0))
 
-    def _expected_steps(self, below: Tensor, above: Tensor, scale: Tensor) -> Tensor:
+    def _expected_steps(
+        self, below: Tensor, above: Tensor, scale: Tensor, missing: Tensor | None
+    ) -> Tensor:
         raise self._no_closed_form()
 
     def _prepare(self, x: Tensor, method: str) -> tuple[Tensor, float | Tensor, torch.dtype]:

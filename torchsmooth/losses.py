@@ -209,12 +209,12 @@ class FenchelYoungLoss:
             return
         loss, size = totals.reshape(-1, 2).unbind(-1)
         worse = loss < -_WORSE * size
-        if bool(worse.any()) and bool((worse | (loss == 0)).all()):
+        if len(worse) > 0 and bool(worse.all()):
             found, other = ("maximise", False) if self.maximize else ("minimise", True)
             raise ValueError(
                 f"solver must {found} <scores, y> over a set that holds target, got solutions that "
                 f"are worse than target in every example; pass maximize={other} if it does the "
-                "opposite, or check the targets"
+                "opposite, check the targets, or bound the noise if it clamps its scores"
             )
 
 

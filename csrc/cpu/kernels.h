@@ -2,6 +2,7 @@
 // kernels know no tensors and allocate nothing; a task is a range of samples of one batch element.
 #pragma once
 
+#include "../core/functions/raster.h"
 #include "../core/functions/shortest_path.h"
 #include "../core/functions/sort.h"
 #include "../core/noise.h"
@@ -18,6 +19,20 @@ struct Range {
   int64_t element;
   int64_t begin;
   int64_t end;
+};
+
+// A mesh, and what of it is rendered. Passed by reference to the kernels that render.
+template <class T>
+struct Scene {
+  RenderOutput output;
+  int size;  // of the image, in rows and in columns
+  int64_t num_vertices;
+  int64_t num_faces;
+  const T* vertices;     // [num_vertices, 3]
+  const int32_t* faces;  // [num_faces, 3], each in [0, num_vertices)
+  const T* normals;      // [num_faces, 3]; for lambert alone
+
+  TS_HD int64_t pixels() const { return int64_t(size) * size; }
 };
 
 template <class T>
@@ -76,6 +91,17 @@ struct Kernels {
   // n (kLanes + kQuads).
   void (*shortest_path_backward)(const Noise<T>&, Range, const Grid&, bool scale, const T* x,
                                  const T* grad, T baseline, double* sums, T* scratch);
+
+  // images[k, row, column] for `count` poses. scratch: render_scratch(scene).
+  void (*hard_render)(const Scene<T>&, int64_t count, const T* poses, T* images, T* scratch);
+
+  // Adds the images of the samples to sums, [row, column]. scratch: render_scratch(scene).
+  void (*render)(const Noise<T>&, Range, const Scene<T>&, const T* x, double* sums, T* scratch);
+
+  // With g the sum of grad * image of a sample: adds (g - baseline) * weight to sums: n scores, then
+  // n scale weights if scale. scratch: render_scratch(scene).
+  void (*render_backward)(const Noise<T>&, Range, const Scene<T>&, bool scale, const T* x,
+                          const T* grad, double baseline, double* sums, T* scratch);
 };
 
 // Rows of a table as wide as a vector register, so that adding one is a few instructions.
@@ -102,6 +128,16 @@ inline int64_t sort_scratch(int64_t n, int64_t cells, int64_t width) {
 // The weights of so many lanes, and costs.
 inline int64_t path_scratch(const Grid& grid, int64_t lanes) {
   return grid.cells() * lanes + int64_t(grid.places()) * kPathLanes;
+}
+
+// Images of kQuads poses, and the corners of the mesh as they see it.
+template <class T>
+TS_HD int64_t render_scratch(const Scene<T>& scene) {
+  const int64_t words = (scene.size + 63) / 64, per_word = sizeof(uint64_t) / sizeof(T);
+  const int64_t image = scene.output == RenderOutput::silhouette
+                            ? int64_t(scene.size + 1) * words * per_word
+                            : (scene.output == RenderOutput::depth ? 1 : 2) * scene.pixels();
+  return (image + 3 * scene.num_vertices) * kQuads + scene.num_vertices + 2 * kQuads;
 }
 
 // The tables of the widest instruction set that this machine has, or of the one that the

@@ -83,8 +83,11 @@ def device(text: str) -> str:
 
 def add_smoothing_arguments(
     parser: argparse.ArgumentParser, *, distribution: str, scale: float, num_samples: int
-) -> None:
-    """How the algorithm is smoothed, in the library's own words; the arguments are the defaults."""
+) -> argparse._ArgumentGroup:
+    """How the algorithm is smoothed, in the library's own words; the arguments are the defaults.
+
+    The result is the group, for what a program has to add to it.
+    """
     group = parser.add_argument_group("smoothing")
     group.add_argument(
         "--distribution",
@@ -125,6 +128,7 @@ def add_smoothing_arguments(
         metavar="S",
         help="perturbed evaluations per input (default: %(default)s)",
     )
+    return group
 
 
 def smoothing(args: argparse.Namespace) -> tuple[ts.AbstractDistribution, dict[str, Any]]:

@@ -321,7 +321,7 @@ def test_a_continued_run_is_the_straight_run(tmp_path, run, options):
     for name, weights in one["model"].items():
         assert weights.equal(other["model"][name]), name
     (group,), moments = one["optimizer"]["param_groups"], one["optimizer"]["state"]
-    assert group["lr"] == pytest.approx(1e-5)
+    assert group["lr"] == pytest.approx(3e-5)
     for index, state in moments.items():
         for name, value in state.items():
             assert value.equal(other["optimizer"]["state"][index][name])
@@ -361,7 +361,7 @@ def fails(capsys, *options, main=warcraft.main):
         ("--sampler qmc_cartesian --num-samples 10", "num_samples"),
         ("--method fenchel-young --distribution cauchy", "distribution must have a mean"),
         ("--method fenchel-young --smooth objective", "--smooth"),
-        ("--method perceptron --beta 3", "--scale"),
+        ("--method perceptron --beta 4", "--scale"),
         ("--method blackbox --num-samples 10", "--num-samples"),
         ("--interpolation 1", "--interpolation"),
         ("--method dijkstra", "--method"),
@@ -402,6 +402,6 @@ def test_a_replayed_step_is_the_step(tmp_path, run, device, amp):
     run("--output", tmp_path / "graph", *options, "--cuda-graphs")
     run("--output", tmp_path / "eager", *options)
     graph, eager = (state["model"] for state in states(tmp_path / "graph", tmp_path / "eager"))
-    # Adam's steps are 0.001 long in each weight, whatever the gradient.
+    # Adam's steps are 0.003 long in each weight, whatever the gradient.
     for name, weights in graph.items():
-        torch.testing.assert_close(weights, eager[name], rtol=0, atol=2e-4)
+        torch.testing.assert_close(weights, eager[name], rtol=0, atol=6e-4)

@@ -5,6 +5,7 @@ import inspect
 import math
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -133,6 +134,15 @@ LAYERS = {
             **options,
         ),
         lambda x: x.amax(),
+    ),
+    "any callable, its median": Layer(
+        lambda *args, **options: ts.nn.Smooth(
+            lambda y: y.cumsum(-1).sign(), *args, statistic=ts.Median(5), **options
+        ),
+        lambda x, *args, **options: rows(
+            lambda y: y.cumsum(-1).sign(), x, *args, statistic=ts.Median(5), **options
+        ),
+        lambda x: x.cumsum(-1).sign(),
     ),
 }
 
@@ -547,6 +557,29 @@ def test_hard_calls_f_once_per_example(device: torch.device) -> None:
     x = example(device)
     ts.nn.Smooth(f, num_samples=8, eval_mode="hard").eval()(x)
     assert torch.equal(torch.cat(seen), x)
+
+
+def test_covariance(device: torch.device) -> None:
+    """There is none without noise."""
+    x = example(device)
+    options = {"num_samples": 8, "seed": 0, "statistic": ts.Covariance()}
+    module = ts.nn.Smooth(torch.sign, ts.Gaussian(), eval_mode="hard", **options).to(device)
+    assert torch.equal(module(x), ts.smooth(torch.sign, ts.Gaussian(), **options)(x))
+    with pytest.raises(ValueError, match="eval_mode must be 'smooth' with statistic=Covariance()"):
+        module.eval()(x)
+
+
+def test_what_belongs_to_the_process_is_not_copied(device: torch.device) -> None:
+    x = example(device)
+    with ThreadPoolExecutor(1) as executor:
+        module = ts.nn.Smooth(torch.sign, num_samples=8, seed=0, executor=executor).to(device)
+        assert list(module.state_dict()) == ["fixed_scale"]
+        expected = module(x)
+        assert repr(executor) in repr(module)
+        copies = [copy.deepcopy(module), pickle.loads(pickle.dumps(module))]
+    for other in copies:
+        assert other.executor is None
+        assert torch.equal(other(x), expected)
 
 
 @pytest.mark.parametrize("event_dim", [0, 1, 2])

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -345,6 +346,25 @@ def test_from_torch_has_no_closed_form(name: str) -> None:
         OPERATORS[name].soft(torch.zeros(2), noise)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("law", [law for law in LAWS if law != "cauchy"])
+def test_trunc_near_zero(law: str, dtype: torch.dtype) -> None:
+    """There the floor's step at 0 is far larger than all that is left without it."""
+    noise, scale = SCIPY[law], 0.08
+    for value in (-0.31, 0.0, 0.04, 0.45):
+        x = torch.tensor(value, dtype=dtype, requires_grad=True)
+        at = x.item()
+        y = soft.trunc(x, LAWS[law](scale))
+        (slope,) = torch.autograd.grad(y, x)
+        up, down = (1 - at) / scale, (-1 - at) / scale
+        expected = (
+            noise.sf(up) - noise.cdf(down),  # the next steps are 1e5 times smaller, or more
+            (noise.pdf(up) + noise.pdf(down)) / scale,
+        )
+        tolerance = 1e-3 if dtype == torch.float32 else 1e-5
+        assert [y.item(), slope.item()] == pytest.approx(expected, rel=tolerance, abs=1e-37)
+
+
 # Transforms.
 
 
@@ -394,6 +414,44 @@ def test_compiles_whole(law: str, names: tuple[str, ...]) -> None:
         value = f(x, scale)
         results.append((value, *torch.autograd.grad(value.sin().sum(), (x, scale))))
     torch.testing.assert_close(*results)
+    torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("transform", [torch.func.jacrev, torch.func.jacfwd])
+def test_second_derivatives_of_compiled_transforms(transform: Any, law: str) -> None:
+    def function(x: Tensor) -> Tensor:
+        noise = LAWS[law](0.8)
+        return soft.heaviside(x, noise) + soft.clamp(x, -0.3, 0.4, noise)
+
+    torch._dynamo.reset()
+    x = torch.tensor([-0.23, 0.36, 1.24], dtype=torch.float64, requires_grad=True)
+    compiled = torch.compile(transform(function), fullgraph=True, backend="eager")
+    results = []
+    for f in (compiled, transform(function)):
+        jacobian = f(x)
+        results.append((jacobian, *torch.autograd.grad(jacobian.sum(), x)))
+    torch.testing.assert_close(*results)
+    torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("law", LAWS)
+def test_compiles_for_every_size(law: str) -> None:
+    """Two calls in one graph: what the first one reads must not bind the second."""
+
+    def function(x: Tensor) -> Tensor:
+        noise = LAWS[law](0.8)
+        return soft.heaviside(soft.clamp(x, -0.3, 0.4, noise), noise)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(function, fullgraph=True, backend="eager", dynamic=True)
+    for size in (3, 5):
+        x = torch.linspace(-1, 1, size, requires_grad=True)
+        torch.testing.assert_close(
+            torch.autograd.grad(compiled(x).sum(), x), torch.autograd.grad(function(x).sum(), x)
+        )
     torch._dynamo.reset()
 
 

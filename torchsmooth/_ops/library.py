@@ -18,6 +18,9 @@ NAMES = (
     "shortest_path",
     "shortest_path_backward",
     "hard_shortest_path_graph",
+    "hard_render",
+    "render",
+    "render_backward",
     "evaluate_law",
 )
 

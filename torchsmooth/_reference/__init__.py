@@ -13,6 +13,7 @@ from .noise import (
     perturb as perturb,
     reduce as reduce,
 )
+from .render import hard_render as hard_render, render as render, render_backward as render_backward
 from .samplers import words as words
 from .shortest_path import (
     hard_shortest_path as hard_shortest_path,

@@ -18,6 +18,7 @@ whose row has a NaN or an infinity is NaN. What an argument must be is checked: 
 ValueError say what was expected, what came and what to do.
 """
 
+from .render import render as render
 from .shortest_path import (
     shortest_path as shortest_path,
     shortest_path_graph as shortest_path_graph,

@@ -3,6 +3,7 @@
 They are what `torchsmooth.functional` smooths, under the same names. A row with a NaN gives NaN.
 """
 
+from .render import render as render
 from .shortest_path import (
     shortest_path as shortest_path,
     shortest_path_graph as shortest_path_graph,

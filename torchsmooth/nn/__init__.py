@@ -8,6 +8,7 @@ from .fenchel_young_loss import FenchelYoungLoss as FenchelYoungLoss
 from .median import Median as Median
 from .quantile import Quantile as Quantile
 from .rank import Rank as Rank
+from .renderer import Renderer as Renderer
 from .sampled_layer import AbstractSampledLayer as AbstractSampledLayer
 from .scale_schedule import AbstractScaleSchedule as AbstractScaleSchedule
 from .shortest_path import ShortestPath as ShortestPath

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, final
 from torch import Tensor, nn
 
 from ..distributions import AbstractDistribution, Logistic
-from ..smoothing import smooth
+from ..smoothing import SupportsSubmit, smooth
 from ..statistics import AbstractStatistic, Covariance
 from .sampled_layer import AbstractSampledLayer, SampledLayerOptions
 
 
 if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
     from typing_extensions import Unpack
 
 
@@ -24,8 +25,8 @@ class _Calling(TypedDict):
     event_dim: int
     vectorized: bool
     chunk_size: int | None
-    executor: Any
-    process_group: Any
+    executor: SupportsSubmit | None
+    process_group: ProcessGroup | None
 
 
 @final
@@ -64,8 +65,8 @@ class Smooth(AbstractSampledLayer):
         vectorized: bool = True,
         chunk_size: int | None = None,
         statistic: str | AbstractStatistic = "mean",
-        executor: Any = None,
-        process_group: Any = None,
+        executor: SupportsSubmit | None = None,
+        process_group: ProcessGroup | None = None,
         **options: Unpack[SampledLayerOptions],
     ) -> None:
         super().__init__(distribution, **options)

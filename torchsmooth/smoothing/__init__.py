@@ -12,3 +12,4 @@ calls.py           how f is called; workers.py: by an executor; ranks.py: on sev
 
 from .score_gradient import _finish as _finish
 from .smoothed import Smoothed as Smoothed, smooth as smooth
+from .workers import SupportsSubmit as SupportsSubmit

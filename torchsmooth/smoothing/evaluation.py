@@ -166,17 +166,18 @@ class Evaluation:
         """The same chunks as without workers, each cut into calls that run at the same time."""
         step = size
         if self.smoothed.chunk_size is None or not self.smoothed.vectorized:
-            step = -(-min(size, stop - start) // IN_FLIGHT)
-        cuts = [
-            [(a, min(a + step, end)) for a in range(begin, end, step)] or [(begin, end)]
-            for begin in range(start, max(stop, start + 1), size)
-            for end in [min(begin + size, stop)]
-        ]
-        tasks = (self._inputs(*rows(a, b)) for chunk in cuts for a, b in chunk)
+            step = max(1, -(-min(size, stop - start) // IN_FLIGHT))
+        begins = range(start, max(stop, start + 1), size)
+
+        def cuts(begin: int) -> list[tuple[int, int]]:
+            end = min(begin + size, stop)
+            return [(a, min(a + step, end)) for a in range(begin, max(end, begin + 1), step)]
+
+        tasks = (self._inputs(*rows(a, b)) for begin in begins for a, b in cuts(begin))
         with contextlib.closing(workers.in_order(tasks)) as results:
-            for chunk in cuts:
-                parts = [self._as_chunk(*next(results)) for _ in chunk]
-                take(torch.cat(parts), chunk[0][0], chunk[-1][1])
+            for begin in begins:
+                parts = [self._as_chunk(*next(results)) for _ in cuts(begin)]
+                take(torch.cat(parts), begin, min(begin + size, stop))
 
     @property
     def _size_is_final(self) -> bool:

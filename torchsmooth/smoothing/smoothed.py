@@ -2,8 +2,9 @@
 
 import functools
 import math
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,11 @@ from ..statistics import AbstractStatistic, resolve_statistic
 from .evaluation import Evaluation
 from .noise import Noise
 from .ranks import Ranks, check_process_group
-from .workers import check_executor
+from .workers import SupportsSubmit, check_executor
+
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class Smoothed:
@@ -43,8 +48,8 @@ class Smoothed:
         vectorized: bool,
         chunk_size: int | None,
         seed: int | Tensor | None,
-        executor: Any,
-        process_group: Any,
+        executor: SupportsSubmit | None,
+        process_group: "ProcessGroup | None",
     ):
         self.f = f
         self.distribution = distribution
@@ -73,13 +78,19 @@ class Smoothed:
         )
 
     def __call__(self, x: Tensor, *args: Any) -> Any:
-        concurrent = self.executor is not None or self.process_group is not None
-        if concurrent and torch.compiler.is_compiling():
+        if self.executor is None and self.process_group is None:
+            return self._call(x, *args)
+        if torch.compiler.is_compiling():
             raise NotImplementedError(
                 "torch.compile does not reach through executor or process_group of "
                 "torchsmooth.smooth: call the smoothed function outside of what is compiled, or "
                 "wrap it in torch.compiler.disable"
             )
+        # Not to be compiled frame by frame either. Nobody loads the compiler for that.
+        loaded = "torch._dynamo" in sys.modules
+        return (torch.compiler.disable(self._call) if loaded else self._call)(x, *args)
+
+    def _call(self, x: Tensor, *args: Any) -> Any:
         x = check_floating(x, "x")
         if x.ndim < self.event_dim:
             raise ValueError(
@@ -141,8 +152,8 @@ def smooth(
     vectorized: bool = True,
     chunk_size: int | None = None,
     seed: int | Tensor | None = None,
-    executor: Any = None,
-    process_group: Any = None,
+    executor: SupportsSubmit | None = None,
+    process_group: "ProcessGroup | None" = None,
 ) -> Any:
     """Replaces a function that has no useful gradient by its smoothed twin, which has one.
 
@@ -173,15 +184,15 @@ def smooth(
     - `seed`: an int or an int64 tensor of one element; None draws one from torch's generator in
         each call. The same seed gives the same uniform numbers on every device, for any number of
         threads, chunks and ranks.
-    - `executor`: who calls f: None for this thread; a `concurrent.futures.Executor`, or whatever
+    - `executor`: who calls f. None for this thread; a `concurrent.futures.Executor`, or what else
         has its method `submit`, for as many calls at a time as it has workers. Chunks become calls;
         with `chunk_size=None` or `vectorized=False` each is cut into several. At most 2 per core of
-        this machine are under way. The result is the same to the last bit, if what f returns for a
-        point does not depend on the others. When f raises, the calls that have not begun are
-        cancelled. For a `ProcessPoolExecutor` f and its arguments must be picklable, and f must
-        return tensors without a graph: a gradient in its own arguments needs threads. Processes
-        that are forked after torch has used several threads may hang: start them otherwise, with
-        `mp_context=multiprocessing.get_context("forkserver")`.
+        this machine are under way. The result is the same to the last bit if what f returns for a
+        point does not depend on the others; only the ordinary gradients of f's arguments may be
+        rounded otherwise. When f raises, the calls that have not begun are cancelled. For a
+        `ProcessPoolExecutor` f and its arguments must be picklable, and f must return tensors
+        without a graph, because the gradients of its arguments need threads. Forked processes
+        compute with one thread of torch each.
     - `process_group`: a group of torch.distributed, such as `torch.distributed.group.WORLD`. Every
         rank calls f for its share of the samples, and all return the same value and gradient, which
         needs no communication any more. All ranks must call with the same x (this is checked

@@ -36,7 +36,7 @@ class Sums:
         fresh = -(-start // s)  # the first element that begins in this chunk
         if self.empty:
             self._begin(chunk.detach())
-            if self.unperturbed is None and first < fresh < stop:  # this rank begins within one
+            if self.unperturbed is None and first < fresh:  # this rank begins within an element
                 self.pivot[first] = chunk[0].detach()
             self.empty = False
         self.total[first:last] += _sum_by_element(chunk, start, stop, s)

@@ -5,9 +5,9 @@ import os
 import pickle
 import uuid
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -24,7 +24,13 @@ IN_FLIGHT = 2 * (os.cpu_count() or 1)
 _NAME = uuid.uuid4().hex
 
 
-def check_executor(executor: Any) -> Any:
+class SupportsSubmit(Protocol):
+    """What is asked of an executor: the method of `concurrent.futures.Executor`."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Any: ...
+
+
+def check_executor(executor: Any) -> SupportsSubmit | None:
     if executor is None or (
         callable(getattr(executor, "submit", None)) and not isinstance(executor, type)
     ):
@@ -58,7 +64,7 @@ class _State(NamedTuple):
 class Workers:
     """The calls of f in one evaluation."""
 
-    def __init__(self, executor: Any, f: Any, vectorized: bool, device: torch.device):
+    def __init__(self, executor: SupportsSubmit, f: Any, vectorized: bool, device: torch.device):
         self.executor = executor
         self.vectorized = vectorized
         threads = isinstance(executor, ThreadPoolExecutor)
@@ -137,9 +143,13 @@ def _run(
     home: tuple[str, int],
 ) -> Any:
     """One task, by a worker."""
+    name, process = _here()
+    if name == home[0] and process != home[1]:
+        # Forked: torch's other threads stayed with the parent, and would be waited for.
+        torch.set_num_threads(1)
     with state.restored():
         leaves, spec = call(f, points, args, vectorized)
-    if _here() != home and any(leaf.requires_grad for leaf in leaves):
+    if (name, process) != home and any(leaf.requires_grad for leaf in leaves):
         raise ValueError(
             "f must return tensors without a graph from another process, where their gradient in "
             "f's own arguments and parameters would be lost, got one that requires grad; pass a "

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .._arguments import check_floating, check_int, compute_dtype
+from .._graph import one_node
 from ..distributions import AbstractDistribution, values_are_readable
 from ._operands import elementwise
 
@@ -189,6 +190,11 @@ class _Guard(torch.autograd.Function):
         return torch.where(dead & ~grad.isfinite(), 0.0, grad), None
 
     @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        # Tangents pass: `_share` stops what they become in a branch that is not taken.
+        return tangent.view_as(tangent)
+
+    @staticmethod
     def vmap(
         info: Any, in_dims: tuple[int | None, int | None], x: Tensor, dead: Tensor
     ) -> tuple[Tensor, int]:
@@ -199,20 +205,10 @@ class _Guard(torch.autograd.Function):
         return _apply_guard(x, _pad(dead, x.ndim)), 0
 
 
-class _EagerGuard(_Guard):
-    """With forward mode, which torch.compile refuses.
-
-    Tangents pass: `_share` stops what they become in a branch that is not taken.
-    """
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
-        return tangent.view_as(tangent)
-
-
+@one_node
 def _apply_guard(x: Tensor, dead: Tensor) -> Tensor:
-    guard = _Guard if torch.compiler.is_compiling() else _EagerGuard
-    return guard.apply(x, dead)
+    guarded: Tensor = _Guard.apply(x, dead)
+    return guarded
 
 
 def _guard(tree: Any, dead: Tensor) -> Any:

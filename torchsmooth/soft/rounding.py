@@ -78,8 +78,11 @@ def trunc(x: Tensor, distribution: AbstractDistribution) -> Tensor:
     tensor([ 0.0000,  0.1587, -1.0000])
     """
     law, dtype, (x,) = elementwise(x, distribution)
-    below, steps = _floor(x, law)
-    return (below + (steps + law.probability_below(-x))).to(dtype)
+    # What is below 0 is rounded up: the floor without its step at 0.
+    central = (x > -0.5) & (x < 0.5)
+    below, steps = _floor(x, law, central)
+    rest = torch.where(central, steps, steps + law.probability_below(-x))
+    return (torch.where(central, 0.0, below) + rest).to(dtype)
 
 
 def quantize(
@@ -131,7 +134,9 @@ def _nearest(x: Tensor) -> tuple[Tensor, Tensor]:
     return nearest, torch.where(x.isinf(), 0.0, x - nearest)
 
 
-def _floor(x: Tensor, law: AbstractDistribution) -> tuple[Tensor, Tensor]:
+def _floor(
+    x: Tensor, law: AbstractDistribution, missing: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The floor without noise, and how many steps the noise climbs.
 
     The step that is nearest decides from which side to count: x - floor(x) would lose a small
@@ -141,4 +146,4 @@ def _floor(x: Tensor, law: AbstractDistribution) -> tuple[Tensor, Tensor]:
     beyond = offset >= 0
     below = torch.where(beyond, offset, 1 + offset)
     above = torch.where(beyond, 1 - offset, -offset)
-    return torch.where(beyond, nearest, nearest - 1), law.expected_steps(below, above)
+    return torch.where(beyond, nearest, nearest - 1), law.expected_steps(below, above, missing)

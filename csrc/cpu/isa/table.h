@@ -1,6 +1,7 @@
 // Instantiates every kernel for the instruction set of the including file.
 #include "../kernels/perturb.h"
 #include "../kernels/reduce.h"
+#include "../kernels/render.h"
 #include "../kernels/shortest_path.h"
 #include "../kernels/sort.h"
 
@@ -18,7 +19,10 @@ constexpr Kernels<T> table() {
           &sort_backward<T>,
           &hard_shortest_path<T>,
           &shortest_path<T>,
-          &shortest_path_backward<T>};
+          &shortest_path_backward<T>,
+          &hard_render<T>,
+          &render<T>,
+          &render_backward<T>};
 }
 const Kernels<float> f32 = table<float>();
 const Kernels<double> f64 = table<double>();
