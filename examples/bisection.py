@@ -21,15 +21,14 @@ The output directory gets result.json and bisection.png. Exit codes: 0 done, 2 w
 """
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import cli, environment, plotting
+from common import cli, plotting
 from common.errors import run_program
-from common.run_directory import RunDirectory
+from common.study import Study
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -179,11 +178,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    started = time.perf_counter()
     args = build_parser().parse_args(argv)
-    directory = RunDirectory(args.output)
-    picture = directory.path / "bisection.png"
-    directory.clear(picture)
+    output = Study("bisection", args)
 
     studies = {name: study(g, highest, args) for name, (g, highest) in CASES.items()}
     tables = {name: table(answers) for name, answers in studies.items()}
@@ -197,17 +193,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"{row['largest_tangent']:10.2g}"
             )
 
-    draw(studies, args.scale, picture)
-    directory.write_result(
-        {
-            "settings": vars(args),
-            "versions": environment.versions("matplotlib"),
-            "machine": environment.machine("cpu"),
-            "seconds": time.perf_counter() - started,
-            "results": tables,
-        }
-    )
-    print(f"wrote {directory.result}, {picture}")
+    draw(studies, args.scale, output.picture)
+    output.finish(tables)
 
 
 if __name__ == "__main__":

@@ -21,16 +21,15 @@ The output directory gets result.json and bouncing_ball.png. Exit codes: 0 done,
 
 import argparse
 import math
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import cli, environment, plotting
+from common import cli, plotting
 from common.errors import run_program
-from common.run_directory import RunDirectory
 from common.seeding import step_seed
+from common.study import Study
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -240,11 +239,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    started = time.perf_counter()
     args = build_parser().parse_args(argv)
-    directory = RunDirectory(args.output)
-    picture = directory.path / "bouncing_ball.png"
-    directory.clear(picture)
+    output = Study("bouncing_ball", args)
 
     results: list[dict[str, Any]] = []
     for method, cost in METHODS.items():
@@ -267,17 +263,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{row['method']:>8} {row['start']:7.2f} {row['velocity']:9.3f} {row['cost']:10.4f}  "
             f"{row['landing'] or 'never'}"
         )
-    draw(results, picture)
-    directory.write_result(
-        {
-            "settings": vars(args),
-            "versions": environment.versions("matplotlib"),
-            "machine": environment.machine("cpu"),
-            "seconds": time.perf_counter() - started,
-            "results": results,
-        }
-    )
-    print(f"wrote {directory.result}, {picture}")
+    draw(results, output.picture)
+    output.finish(results)
 
 
 if __name__ == "__main__":

@@ -18,15 +18,14 @@ and soft_heaviside.png. Exit codes: 0 done, 2 wrong arguments.
 
 import argparse
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import cli, environment, plotting
+from common import cli, plotting
 from common.errors import UserError, run_program
-from common.run_directory import RunDirectory
+from common.study import Study
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -146,7 +145,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    started = time.perf_counter()
     args = build_parser().parse_args(argv)
     if max(args.theta) >= args.half_width:
         raise UserError(
@@ -159,9 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"--steepness: expected at most {steepest:g}, got {max(args.steepness):g}; the "
             "quadrature would need too many nodes"
         )
-    directory = RunDirectory(args.output)
-    picture = directory.path / "soft_heaviside.png"
-    directory.clear(picture)
+    output = Study("soft_heaviside", args)
 
     theta = torch.tensor(args.theta, dtype=torch.float64)
     columns = [slope(theta, args.half_width, k).tolist() for k in args.steepness]
@@ -192,17 +188,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         label = name if name == "hard" else f"k = {name}"
         print(f"{label:>12}: θ = {steps[-1]:.4f}, F = {value:.4f}")
 
-    draw(results, args.half_width, picture)
-    directory.write_result(
-        {
-            "settings": vars(args),
-            "versions": environment.versions("matplotlib"),
-            "machine": environment.machine("cpu"),
-            "seconds": time.perf_counter() - started,
-            "results": results,
-        }
-    )
-    print(f"wrote {directory.result}, {picture}")
+    draw(results, args.half_width, output.picture)
+    output.finish(results)
 
 
 if __name__ == "__main__":

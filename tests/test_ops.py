@@ -730,6 +730,14 @@ def test_outcomes(outcome: str, dtype: torch.dtype, n: int, device: torch.device
         assert_backward_is_the_twins(device, arguments)
 
 
+# So many that the sums of a task are flushed before its end.
+@pytest.mark.parametrize("n", [4, 6])
+@pytest.mark.parametrize("outcome", ["argsort", "rows", "sort"])
+def test_sorts_of_many_samples(outcome: str, n: int, device: torch.device) -> None:
+    arguments = sorting("logistic", n, torch.float64, outcome=outcome, num_samples=3 * 4096 + 100)
+    assert_sort_is_the_twins(device, arguments)
+
+
 @pytest.mark.parametrize("scale", ["11", "1n", "B1", "Bn"])
 @pytest.mark.parametrize("n", [1, 3, 7, 8, 25])
 @pytest.mark.parametrize("outcome", ["argsort", "sort"])

@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import functional as functional, hard as hard, nn as nn, soft as soft
+from . import functional as functional, hard as hard, meshes as meshes, nn as nn, soft as soft
 from .blackbox import BlackBox as BlackBox, blackbox as blackbox
 from .diagnose import (
     Break as Break,

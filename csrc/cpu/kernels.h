@@ -2,6 +2,8 @@
 // kernels know no tensors and allocate nothing; a task is a range of samples of one batch element.
 #pragma once
 
+#include <algorithm>
+
 #include "../core/functions/raster.h"
 #include "../core/functions/shortest_path.h"
 #include "../core/functions/sort.h"
@@ -119,10 +121,17 @@ inline int64_t reduce_scratch(int64_t n, int64_t weights, int64_t m) {
          weights * (m + 1) * (few ? kQuads : 1);
 }
 
-// What sorting into a matrix needs: the block, a row of `width` for each lane, and sums for all cells
-// and one more.
+// Up to so many elements there are few permutations, and the Jacobian of a matrix is summed
+// permutation by permutation: a sample adds one row, not one for each element.
+constexpr int64_t kPermutationLimit = 5;
+constexpr int64_t factorial(int64_t n) { return n < 2 ? 1 : n * factorial(n - 1); }
+
+// What sorting into a matrix needs: the block, a row of `width` for each lane, and sums for all
+// cells and one more, or for all permutations and then for all cells.
 inline int64_t sort_scratch(int64_t n, int64_t cells, int64_t width) {
-  return (4 * n + width) * kLanes + (cells + 1) * width * kQuads;
+  const int64_t permutations = n <= kPermutationLimit ? factorial(n) : 0;
+  const int64_t rows = std::max((cells + 1) * kQuads, 2 * permutations + cells);
+  return (4 * n + width) * kLanes + rows * width;
 }
 
 // The weights of so many lanes, and costs.

@@ -119,17 +119,20 @@ struct Derivatives {
   }
 };
 
-// From one outcome's sums of products to its derivatives: factor / scale * (products - center *
-// totals), for n scores and as many scale weights.
+// What the sums of products of each dimension are multiplied with: factor / scale.
 template <class T>
-void differentiate(const Noise<T>& noise, int64_t element, double factor, double center,
-                   const double* scores, const double* score_totals, const double* moments,
-                   const double* moment_totals, T* out_x, T* out_scale) {
-  for (int64_t j = 0; j < noise.n; ++j) {
-    const double by = factor / noise.scale_at(element, j);
-    out_x[j] = static_cast<T>(by * (scores[j] - center * score_totals[j]));
-    if (out_scale) out_scale[j] = static_cast<T>(by * (moments[j] - center * moment_totals[j]));
-  }
+std::vector<double> multipliers(const Noise<T>& noise, int64_t element, double factor) {
+  std::vector<double> by(noise.n);
+  for (int64_t j = 0; j < noise.n; ++j) by[j] = factor / noise.scale_at(element, j);
+  return by;
+}
+
+// From one outcome's sums of products, with n scores or n scale weights, to its derivatives.
+template <class T>
+void differentiate(const std::vector<double>& by, double center, const double* products,
+                   const double* totals, T* out) {
+  for (std::size_t j = 0; j < by.size(); ++j)
+    out[j] = static_cast<T>(by[j] * (products[j] - center * totals[j]));
 }
 
 template <class T>
@@ -149,11 +152,13 @@ void matrix_with_jacobian(const Batch<T>& batch, Baseline baseline, double facto
       [&](int64_t element, const double* table) {
         const Derivatives<T> out(outcome, jacobian_x, jacobian_scale, element, m, n);
         if (!table) return out.fail(m, n);
-        std::vector<int64_t> order(n);
-        std::vector<T> base(baseline == Baseline::fx ? m : 0);
+        const std::vector<double> by = multipliers(batch.noise, element, factor);
         std::vector<double> total(width);
-        if (baseline == Baseline::fx)
+        std::vector<T> base(baseline == Baseline::fx ? m : 0);
+        if (baseline == Baseline::fx) {
+          std::vector<int64_t> order(n);
           unperturbed(batch.sorting, batch.row(element), n, order.data(), base.data());
+        }
         for (int64_t k = 0; k < positions; ++k) {
           // A position is taken by one element in every sample: summed over the elements, the rows
           // are the sums of all weights. Taken from the same table, they cancel exactly where the
@@ -170,9 +175,9 @@ void matrix_with_jacobian(const Batch<T>& batch, Baseline baseline, double facto
                                   : baseline == Baseline::fx ? static_cast<double>(base[cell])
                                                              : 0.0;
             out.outcome[cell] = static_cast<T>(share);
-            differentiate(batch.noise, element, factor, center, row, total.data(), row + n + 1,
-                          total.data() + n + 1, out.x + cell * n,
-                          scale ? out.scale + cell * n : nullptr);
+            differentiate(by, center, row, total.data(), out.x + cell * n);
+            if (scale)
+              differentiate(by, center, row + n + 1, total.data() + n + 1, out.scale + cell * n);
           }
         }
       });
@@ -195,6 +200,7 @@ void vector_with_jacobian(const Batch<T>& batch, Baseline baseline, double facto
       [&](int64_t element, const double* table) {
         const Derivatives<T> out(outcome, jacobian_x, jacobian_scale, element, m, n);
         if (!table) return out.fail(m, n);
+        const std::vector<double> by = multipliers(batch.noise, element, factor);
         const double* const total = table + m * columns;
         for (int64_t k = 0; k < m; ++k) {
           const double pivot = batch.pivot(element)[k];
@@ -204,8 +210,8 @@ void vector_with_jacobian(const Batch<T>& batch, Baseline baseline, double facto
                                 : baseline == Baseline::fx ? 0.0
                                                            : -pivot;
           out.outcome[k] = static_cast<T>(pivot + mean);
-          differentiate(batch.noise, element, factor, center, row, total, row + n, total + n,
-                        out.x + k * n, scale ? out.scale + k * n : nullptr);
+          differentiate(by, center, row, total, out.x + k * n);
+          if (scale) differentiate(by, center, row + n, total + n, out.scale + k * n);
         }
       });
 }

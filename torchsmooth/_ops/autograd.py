@@ -27,6 +27,14 @@ class NoVmap(torch.autograd.Function):
         refuse_vmap()
 
 
+def in_plain_eager() -> bool:
+    """Whether nothing looks into an autograd function: no compiler, no transform of torch.func.
+
+    Then it can do without `setup_context`, whose arguments `apply` binds to their names.
+    """
+    return not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+
+
 def below_autograd(op: Any, *args: Any) -> Any:
     """Calls an op from an autograd function, without the Python kernel that refuses gradients."""
     if torch.compiler.is_compiling():
@@ -65,9 +73,11 @@ def first_order(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[
 
     @functools.wraps(backward)
     def wrapper(ctx, *grads):
+        if not torch.is_grad_enabled():
+            return backward(ctx, *grads)
         with torch.no_grad():
             gradients = backward(ctx, *grads)
-        if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
             return gradients
         # What is passed on as it came stays differentiable.
         made = [t is not None and all(t is not grad for grad in grads) for t in gradients]

@@ -1,5 +1,6 @@
 """The ops of the sort family."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from .. import _reference
 from ..hard.sorting import sort_outcome
-from .autograd import NoVmap, below_autograd, first_order
+from .autograd import NoVmap, below_autograd, first_order, in_plain_eager
 from .library import ops, register_twin
 
 
@@ -97,7 +98,9 @@ class SortOptions(NamedTuple):
 
 
 def _contract(grad: Tensor, jacobian: Tensor) -> Tensor:  # [B, *m], [B, *m, n] -> [B, n]
-    return torch.bmm(grad.flatten(1).unsqueeze(1), jacobian.flatten(1, -2)).squeeze(1)
+    elements, *outcome, n = jacobian.shape
+    m = math.prod(outcome)
+    return torch.bmm(grad.reshape(elements, 1, m), jacobian.reshape(elements, m, n)).squeeze(1)
 
 
 class _Sort(NoVmap):
@@ -161,6 +164,28 @@ class _Sort(NoVmap):
         return grad_x, grad_scale if needs_scale else None, None, None, None, None
 
 
+class _EagerSort(_Sort):
+    """The same for plain eager mode, where derivatives need not be outputs."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx,
+        x: Tensor,
+        scale: Tensor,
+        seed: Tensor,
+        directions: Tensor,
+        options: SortOptions,
+        jacobian: str,
+    ) -> Tensor:
+        output = _Sort.forward(x, scale, seed, directions, options, jacobian)
+        ctx.options, ctx.jacobian = options, jacobian
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, scale, seed, directions, *output)
+        return output[0]
+
+    setup_context = torch.autograd.Function.setup_context
+
+
 def _in_one_pass(n: int, options: SortOptions) -> bool:
     """Whether the CPU should accumulate the Jacobian while it sorts.
 
@@ -187,4 +212,6 @@ def sort(
         jacobian = "x_and_scale" if scale.requires_grad else "x"
     else:
         jacobian = "none"
+    if in_plain_eager():
+        return _EagerSort.apply(x, scale, seed, directions, options, jacobian)
     return _Sort.apply(x, scale, seed, directions, options, jacobian)[0]

@@ -38,7 +38,12 @@ class _Sorting(NamedTuple):
 def _rows(x: Tensor, dim: int) -> tuple[Tensor, int]:
     """The checked argument with its dimension at the end, and where that was."""
     dim = check_dim(dim, check_floating(x, "x"))
-    return x.movedim(dim, -1), dim
+    return _move(x, dim, x.ndim - 1), dim
+
+
+def _move(x: Tensor, source: int, destination: int) -> Tensor:
+    """`x.movedim`, without a node in the graph where nothing moves."""
+    return x if source == destination else x.movedim(source, destination)
 
 
 def _smoothed_sort(
@@ -60,8 +65,10 @@ def _smoothed_sort(
     sampler.validate(num_samples, n, antithetic)
     baseline, factor, pair_weight = estimator(sampling.covariate, sampler, antithetic, num_samples)
     dtype = compute_dtype(rows.dtype)
+    flat = len(batch) == 1  # so that nothing need be reshaped
+    x = rows if flat else rows.reshape(math.prod(batch), n)
     mean = _ops.sort(
-        rows.reshape(math.prod(batch), n).to(dtype).contiguous(),
+        x.to(dtype).contiguous(),
         scale_rows(distribution, batch, (n,), dtype, rows.device),
         seed_tensor(sampling.seed, rows.device),
         sampler.directions(n, rows.device),
@@ -76,7 +83,7 @@ def _smoothed_sort(
             pair_weight,
         ),
     )
-    return mean.reshape(*batch, *mean.shape[1:]).to(rows.dtype)
+    return (mean if flat else mean.reshape(*batch, *mean.shape[1:])).to(rows.dtype)
 
 
 def argsort(
@@ -164,7 +171,8 @@ def sort(
     rows, dim = _rows(x, dim)
     sorting = _Sorting(check_bool(descending, "descending"), "values", 0, rows.shape[-1])
     sampling = Sampling(num_samples, sampler, antithetic, covariate, seed)
-    return _smoothed_sort(rows, distribution, sorting, sampling).movedim(-1, dim)
+    result = _smoothed_sort(rows, distribution, sorting, sampling)
+    return _move(result, x.ndim - 1, dim)
 
 
 def rank(
@@ -203,7 +211,8 @@ def rank(
     rows, dim = _rows(x, dim)
     sorting = _Sorting(check_bool(descending, "descending"), "ranks", 0, rows.shape[-1])
     sampling = Sampling(num_samples, sampler, antithetic, covariate, seed)
-    return _smoothed_sort(rows, distribution, sorting, sampling).movedim(-1, dim)
+    result = _smoothed_sort(rows, distribution, sorting, sampling)
+    return _move(result, x.ndim - 1, dim)
 
 
 def argmax(
@@ -243,7 +252,7 @@ def argmax(
     sorting = _Sorting(True, "matrix", 0, min(1, rows.shape[-1]))
     sampling = Sampling(num_samples, sampler, antithetic, covariate, seed)
     first = _smoothed_sort(rows, distribution, sorting, sampling)
-    return first.sum(-2).movedim(-1, dim)
+    return _move(first.flatten(-2), x.ndim - 1, dim)
 
 
 def topk(
@@ -332,7 +341,7 @@ def median(
     sorting = _Sorting(False, "values", middle, middle + 1)
     sampling = Sampling(num_samples, sampler, antithetic, covariate, seed)
     value = _smoothed_sort(rows, distribution, sorting, sampling)
-    return value.movedim(-1, dim) if keepdim else value.squeeze(-1)
+    return _move(value, x.ndim - 1, dim) if keepdim else value.squeeze(-1)
 
 
 def quantile(

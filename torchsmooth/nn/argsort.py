@@ -1,22 +1,13 @@
 """The permutation that sorts."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, final
-
-from torch import Tensor
+from typing import final
 
 from .. import functional, hard
-from ..distributions import AbstractDistribution
-from .sampled_layer import AbstractSampledLayer, SampledLayerOptions
-
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from .sort_layer import AbstractSortLayer
 
 
 @final
-class ArgSort(AbstractSampledLayer):
+class ArgSort(AbstractSortLayer):
     """The expected permutation matrix that sorts perturbed `x`: `torchsmooth.functional.argsort`.
 
     Maps [..., n] to [..., n, n]. In evaluation with `eval_mode="hard"` it is the 0/1 matrix of
@@ -35,25 +26,5 @@ class ArgSort(AbstractSampledLayer):
             [1., 0., 0.]])
     """
 
-    def __init__(
-        self,
-        distribution: AbstractDistribution,
-        *,
-        dim: int = -1,
-        descending: bool = False,
-        **options: Unpack[SampledLayerOptions],
-    ) -> None:
-        super().__init__(distribution, **options)
-        self.dim = dim
-        self.descending = descending
-
-    def _smooth(self, x: Tensor) -> Tensor:
-        return functional.argsort(
-            x, self.distribution, dim=self.dim, descending=self.descending, **self.sampling
-        )
-
-    def _hard(self, x: Tensor) -> Tensor:
-        return hard.argsort(x, dim=self.dim, descending=self.descending)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, dim={self.dim}, descending={self.descending}"
+    _smoothed = staticmethod(functional.argsort)
+    _exact = staticmethod(hard.argsort)

@@ -1,22 +1,13 @@
 """The ranks of elements."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, final
-
-from torch import Tensor
+from typing import final
 
 from .. import functional, hard
-from ..distributions import AbstractDistribution
-from .sampled_layer import AbstractSampledLayer, SampledLayerOptions
-
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from .sort_layer import AbstractSortLayer
 
 
 @final
-class Rank(AbstractSampledLayer):
+class Rank(AbstractSortLayer):
     """The expected ranks of the elements of perturbed `x`: `torchsmooth.functional.rank`.
 
     Maps [..., n] to [..., n], counting from 1. In evaluation with `eval_mode="hard"` it is
@@ -33,25 +24,5 @@ class Rank(AbstractSampledLayer):
     tensor([3., 1., 2.])
     """
 
-    def __init__(
-        self,
-        distribution: AbstractDistribution,
-        *,
-        dim: int = -1,
-        descending: bool = False,
-        **options: Unpack[SampledLayerOptions],
-    ) -> None:
-        super().__init__(distribution, **options)
-        self.dim = dim
-        self.descending = descending
-
-    def _smooth(self, x: Tensor) -> Tensor:
-        return functional.rank(
-            x, self.distribution, dim=self.dim, descending=self.descending, **self.sampling
-        )
-
-    def _hard(self, x: Tensor) -> Tensor:
-        return hard.rank(x, dim=self.dim, descending=self.descending)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, dim={self.dim}, descending={self.descending}"
+    _smoothed = staticmethod(functional.rank)
+    _exact = staticmethod(hard.rank)

@@ -1,22 +1,13 @@
 """The sorted values."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, final
-
-from torch import Tensor
+from typing import final
 
 from .. import functional, hard
-from ..distributions import AbstractDistribution
-from .sampled_layer import AbstractSampledLayer, SampledLayerOptions
-
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from .sort_layer import AbstractSortLayer
 
 
 @final
-class Sort(AbstractSampledLayer):
+class Sort(AbstractSortLayer):
     """The expected sorted values of perturbed `x`: `torchsmooth.functional.sort`.
 
     Maps [..., n] to [..., n]. In evaluation with `eval_mode="hard"` it is `torchsmooth.hard.sort`.
@@ -32,25 +23,5 @@ class Sort(AbstractSampledLayer):
     tensor([ 0.5000,  0.2500, -1.0000])
     """
 
-    def __init__(
-        self,
-        distribution: AbstractDistribution,
-        *,
-        dim: int = -1,
-        descending: bool = False,
-        **options: Unpack[SampledLayerOptions],
-    ) -> None:
-        super().__init__(distribution, **options)
-        self.dim = dim
-        self.descending = descending
-
-    def _smooth(self, x: Tensor) -> Tensor:
-        return functional.sort(
-            x, self.distribution, dim=self.dim, descending=self.descending, **self.sampling
-        )
-
-    def _hard(self, x: Tensor) -> Tensor:
-        return hard.sort(x, dim=self.dim, descending=self.descending)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, dim={self.dim}, descending={self.descending}"
+    _smoothed = staticmethod(functional.sort)
+    _exact = staticmethod(hard.sort)

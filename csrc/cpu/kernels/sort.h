@@ -52,6 +52,27 @@ __attribute__((noinline)) static void sort_values(int64_t n, T* y) {
   });
 }
 
+// The permutations of kPermutationLimit elements by number. Digit b of a number, in the base of
+// factorials, is how many of the elements before b in the input b overtakes. So the first n! are
+// the permutations of n elements, with all others behind them.
+struct Permutations {
+  uint8_t element[factorial(kPermutationLimit)][kPermutationLimit] = {};  // at each position
+
+  constexpr Permutations() {
+    for (int64_t number = 0; number < factorial(kPermutationLimit); ++number) {
+      uint8_t* const order = element[number];
+      int64_t digits = number;
+      for (int64_t b = 0; b < kPermutationLimit; ++b) {
+        const int64_t position = b - digits % (b + 1);
+        digits /= b + 1;
+        for (int64_t k = b; k > position; --k) order[k] = order[k - 1];
+        order[position] = static_cast<uint8_t>(b);
+      }
+    }
+  }
+};
+constexpr Permutations kPermutations;
+
 // Perturbs and sorts one block; scratch holds [n, kLanes] each of y, index, score, scale weights.
 template <class T>
 struct SortedBlock {
@@ -104,6 +125,27 @@ struct SortedBlock {
     }
   }
 
+  // Instead of sorting few elements: index becomes the number of each lane's permutation, times
+  // stride. See Permutations.
+  template <bool kDescending>
+  TS_HD void number_permutations(int64_t stride) {
+    Mask<T> number[kLanes / kQuads] = {};
+    for (int64_t b = n - 1; b > 0; --b) {
+      Mask<T> overtaken[kLanes / kQuads] = {};
+      for (int64_t a = 0; a < b; ++a) {
+        for (int c = 0; c < kLanes / kQuads; ++c) {
+          const Vector<T> later = vector_at(y + b * kLanes + c * kQuads);
+          const Vector<T> earlier = vector_at(y + a * kLanes + c * kQuads);
+          overtaken[c] -= kDescending ? later > earlier : later < earlier;
+        }
+      }
+      for (int c = 0; c < kLanes / kQuads; ++c)
+        number[c] = number[c] * static_cast<Index>(b + 1) + overtaken[c];
+    }
+    for (int c = 0; c < kLanes / kQuads; ++c)
+      vector_at(index + c * kQuads) = number[c] * static_cast<Index>(stride);
+  }
+
   // For few elements: calls cell(c, masks) for each cell of the matrix, counted in [position,
   // element], with the lanes that have a 1 there.
   template <class F>
@@ -133,7 +175,7 @@ struct SortedBlock {
           const Mask<T> wanted = (k >= 0) & (k < static_cast<Index>(positions));
           const Mask<T> cell = (k * static_cast<Index>(n) + static_cast<Index>(i)) *
                                static_cast<Index>(stride);
-          entry = wanted ? cell : cell - cell + none;
+          entry = wanted ? cell : broadcast(none);
         }
       }
       return n;
@@ -145,6 +187,14 @@ struct SortedBlock {
             static_cast<Index>(stride);
     }
     return positions;
+  }
+
+  // What stands in column c of the lanes' rows of weights: scores, 1 (for lanes that are `here`),
+  // scale weights; null behind these.
+  TS_HD const T* column(int64_t c, bool with_scale, const T* here) const {
+    if (c < n) return weight + c * kLanes;
+    if (c == n) return here;
+    return with_scale && c <= 2 * n ? weight + (c - 1) * kLanes : nullptr;
   }
 
   // For values and ranks: the outcomes [m, kLanes] of the lanes.
@@ -208,8 +258,8 @@ void sort_matrix(const Noise<T>& noise, Range range, Sorting sorting, const T* x
 // Each sample adds its row of weights to the cells that it has. The width of a row is a template
 // argument where it is small, so that the addition unrolls; 0: runtime.
 template <int kWidth, class T>
-TS_HD void matrix_jacobian_rows(const Noise<T>& noise, Range range, Sorting sorting,
-                                bool with_scale, const T* x, double* table, T* scratch) {
+TS_HD void jacobian_by_cell(const Noise<T>& noise, Range range, Sorting sorting, bool with_scale,
+                            const T* x, double* table, T* scratch) {
   const int64_t n = noise.n;
   const int64_t width = kWidth ? kWidth : jacobian_width(n, with_scale);
   SortedBlock<T> block(n, sorting, scratch);
@@ -225,12 +275,6 @@ TS_HD void matrix_jacobian_rows(const Noise<T>& noise, Range range, Sorting sort
       partial[k] = partial[size + k] = T(0);
     }
   };
-  // What stands in column c of the rows of a block's lanes: scores, 1, scale weights.
-  const auto column = [&](int64_t c) __attribute__((always_inline)) -> const T* {
-    if (c < n) return block.weight + c * kLanes;
-    if (c == n) return here;
-    return with_scale && c <= 2 * n ? block.weight + (c - 1) * kLanes : nullptr;
-  };
   int64_t blocks = 0;
   for_each_block(range, [&](int64_t first_quad) {
     block.draw(noise, range, first_quad, x);
@@ -241,7 +285,7 @@ TS_HD void matrix_jacobian_rows(const Noise<T>& noise, Range range, Sorting sort
       for (int64_t c = 0; c < width; c += kQuads) {
         Vector<T> v[kQuads];
         for (int k = 0; k < kQuads; ++k) {
-          const T* const source = column(c + k);
+          const T* const source = block.column(c + k, with_scale, here);
           v[k] = source ? vector_at(source + first) : Vector<T>{};
         }
         transpose<T>(v);
@@ -263,16 +307,90 @@ TS_HD void matrix_jacobian_rows(const Noise<T>& noise, Range range, Sorting sort
   flush();
 }
 
+// Adds a row of kWidth to sums[cell[t]] for each lane: entry c of lane t is column[c][t]. Even and
+// odd lanes have sums of their own, `size` apart, so that one addition need not wait for the one
+// before.
+template <int kWidth, class T>
+__attribute__((noinline)) static void add_rows(const T* const (&column)[kWidth],
+                                               const IndexOf<T>* cell, T* sums, int64_t size) {
+  for (int first = 0; first < kLanes; first += kQuads) {
+#pragma GCC unroll 2
+    for (int c = 0; c < kWidth; c += kQuads) {
+      Vector<T> row[kQuads];
+#pragma GCC unroll 8
+      for (int k = 0; k < kQuads; ++k) row[k] = vector_at(column[c + k] + first);
+      transpose<T>(row);
+#pragma GCC unroll 8
+      for (int t = 0; t < kQuads; ++t)
+        vector_at(sums + (t & 1) * size + cell[first + t] + c) += row[t];
+    }
+  }
+}
+
+// Each sample adds its row of weights to that of its permutation, and these add up to the cells.
+template <int kWidth, class T>
+TS_HD void jacobian_by_permutation(const Noise<T>& noise, Range range, Sorting sorting,
+                                   bool with_scale, const T* x, double* table, T* scratch) {
+  const int64_t n = noise.n, positions = sorting.positions(), size = factorial(n) * kWidth;
+  SortedBlock<T> block(n, sorting, scratch);
+  T* const here = block.rest;        // [kLanes]: 1 for a sample of the range
+  T* const nothing = here + kLanes;  // [kLanes]: 0
+  T* const sums = nothing + kLanes;  // [2, size], see add_rows
+  T* const cells = sums + 2 * size;  // [positions, n, kWidth]
+  const int64_t cells_size = positions * n * kWidth;
+  for (int64_t k = 0; k < kLanes + 2 * size; ++k) nothing[k] = T(0);  // sums, too
+  const T* column[kWidth];
+  for (int64_t c = 0; c < kWidth; ++c) {
+    const T* const source = block.column(c, with_scale, here);
+    column[c] = source ? source : nothing;
+  }
+  const auto flush = [&] {
+    for (int64_t k = 0; k < cells_size; ++k) cells[k] = T(0);
+    for (int64_t row = 0; row < size; row += kWidth) {
+      if (sums[row + n] == T(0) && sums[size + row + n] == T(0)) continue;
+      const uint8_t* const element = kPermutations.element[row / kWidth] + sorting.first;
+#pragma GCC unroll 2
+      for (int c = 0; c < kWidth; c += kQuads) {
+        const Vector<T> total = vector_at(sums + row + c) + vector_at(sums + size + row + c);
+        for (int64_t k = 0; k < positions; ++k)
+          vector_at(cells + (k * n + element[k]) * kWidth + c) += total;
+      }
+    }
+    for (int64_t k = 0; k < cells_size; ++k) table[k] += static_cast<double>(cells[k]);
+  };
+  int64_t blocks = 0;
+  for_each_block(range, [&](int64_t first_quad) {
+    block.draw(noise, range, first_quad, x);
+    if (sorting.descending) {
+      block.template number_permutations<true>(kWidth);
+    } else {
+      block.template number_permutations<false>(kWidth);
+    }
+    for (int t = 0; t < kLanes; ++t) here[t] = lane_sample(first_quad, t) < range.end ? T(1) : T(0);
+    add_rows<kWidth>(column, block.index, sums, size);
+    if (++blocks % kFlushBlocks != 0) return;
+    flush();
+    for (int64_t k = 0; k < 2 * size; ++k) sums[k] = T(0);
+  });
+  flush();
+}
+
 template <class T>
 void sort_matrix_jacobian(const Noise<T>& noise, Range range, Sorting sorting, bool scale,
                           const T* x, double* table, T* scratch) {
   const int64_t width = jacobian_width(noise.n, scale);
-  if (width == 8) {
-    matrix_jacobian_rows<8>(noise, range, sorting, scale, x, table, scratch);
+  if (noise.n <= kPermutationLimit && !sorting.only_first()) {
+    if (width == 8) {
+      jacobian_by_permutation<8>(noise, range, sorting, scale, x, table, scratch);
+    } else {
+      jacobian_by_permutation<16>(noise, range, sorting, scale, x, table, scratch);
+    }
+  } else if (width == 8) {
+    jacobian_by_cell<8>(noise, range, sorting, scale, x, table, scratch);
   } else if (width == 16) {
-    matrix_jacobian_rows<16>(noise, range, sorting, scale, x, table, scratch);
+    jacobian_by_cell<16>(noise, range, sorting, scale, x, table, scratch);
   } else {
-    matrix_jacobian_rows<0>(noise, range, sorting, scale, x, table, scratch);
+    jacobian_by_cell<0>(noise, range, sorting, scale, x, table, scratch);
   }
 }
 
@@ -333,7 +451,7 @@ template <class T>
 TS_HD void contract_matrix(SortedBlock<T>& block, const T* grad, T* g) {
   if (block.counted) {
     block.for_each_cell([&](int64_t cell, const auto& masks) __attribute__((always_inline)) {
-      const Vector<T> value = grad[cell] - Vector<T>{};
+      const Vector<T> value = broadcast(grad[cell]);
       for (int c = 0; c < kLanes / kQuads; ++c)
         vector_at(g + c * kQuads) += where<T>(masks[c], value);
     });

@@ -30,6 +30,12 @@ TS_HD const Vector<T>& vector_at(const T* p) {
   return *reinterpret_cast<const Vector<T>*>(p);
 }
 
+// x in all lanes.
+template <class T>
+TS_HD Vector<T> broadcast(T x) {
+  return x - Vector<T>{};
+}
+
 // x where the mask is set, else 0.
 template <class T>
 TS_HD Vector<T> where(const Mask<T>& mask, const Vector<T>& x) {

@@ -1,0 +1,40 @@
+"""What a mesh is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Mesh(NamedTuple):
+    """Triangles, as `torchsmooth.hard.render` takes them.
+
+    - `vertices`: floating-point tensor of shape [V, 3]; the second coordinate is the vertical.
+    - `faces`: int64 tensor of shape [F, 3], indices of vertices.
+
+    >>> import torch, torchsmooth as ts
+    >>> mesh = ts.meshes.teapot().normalized()
+    >>> ts.hard.render(torch.tensor([4.0, 20.0, 30.0, 20.0]), *mesh).shape
+    torch.Size([64, 64])
+    """
+
+    vertices: Tensor
+    faces: Tensor
+
+    def normalized(self) -> Mesh:
+        """The mesh moved and scaled so that its box has the origin in its middle and a longest side
+        of 2.
+
+        **Raises:** ValueError if the mesh has no extent.
+        """
+        if self.vertices.shape[0] == 0:
+            raise ValueError("vertices must be at least two different ones, got none; pass a mesh")
+        low, high = self.vertices.amin(0), self.vertices.amax(0)
+        size = (high - low).max()
+        if not bool(size > 0):
+            raise ValueError(
+                f"vertices must be at least two different ones, got {self.vertices.shape[0]} at "
+                "one point; pass a mesh with an extent"
+            )
+        return Mesh((self.vertices - (low + high) / 2) * (2 / size), self.faces)
