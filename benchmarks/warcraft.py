@@ -44,7 +44,7 @@ class Method:
 def smoothing(num_samples: int) -> Method:
     # The published experiment that varies beta has Gaussian noise; its best run has logistic noise.
     options = ("--method", "gss", *sampling(num_samples))
-    return Method(options, "--beta", ("1", "2", "4", "8"))
+    return Method(options, "--beta", ("1/2", "1", "2", "4"))
 
 
 def fenchel_young(num_samples: int) -> Method:
@@ -59,7 +59,7 @@ def sampling(num_samples: int) -> tuple[str, ...]:
 METHODS = {
     **{f"gss-{s}": smoothing(s) for s in SAMPLES},
     **{f"fenchel-young-{s}": fenchel_young(s) for s in SAMPLES},
-    "blackbox": Method(("--method", "blackbox"), "--interpolation", ("0.1", "0.3", "1")),
+    "blackbox": Method(("--method", "blackbox"), "--interpolation", ("0.03", "0.1", "0.3")),
     "perceptron": Method(("--method", "perceptron"), None),
 }
 
