@@ -12,7 +12,6 @@ Needs torchsmooth[benchmarks,examples,mnist].
 """
 
 import argparse
-import math
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 import torch
 from timing import RESULTS, interleaved, write
-from training_runs import Run, example, interval, train_all
+from training_runs import Run, difference_interval, example, interval, percent, train_all
 
 import torchsmooth as ts
 
@@ -101,22 +100,6 @@ class Runs:
         return max(looks, key=lambda value: looks[value])
 
 
-def difference_interval(differences: list[float], exact: list[float]) -> float:
-    """That of the mean difference between two methods, with the error of the test sets in it.
-
-    All runs are judged on the same sets, whose choice no number of seeds averages out. Two methods
-    that fail on unrelated sets bound that error from above.
-    """
-    share = statistics.mean(exact)
-    of_test_sets = 1.96 * (2 * share * (1 - share) / TEST_SETS) ** 0.5
-    return math.hypot(interval(differences), of_test_sets)
-
-
-def percent(samples: list[float]) -> str:
-    samples = [100 * sample for sample in samples]
-    return f"{statistics.mean(samples):.1f} ± {interval(samples):.1f}"
-
-
 def loss_milliseconds(chosen: dict[str, str]) -> dict[str, float]:
     """Forward and backward of the loss alone, scores to their gradient, one thread."""
     program = example("mnist_sort")
@@ -162,7 +145,7 @@ def report(runs: Runs, seeds: range, steps: int, workers: int) -> None:
         differences = [a - b for a, b in zip(exact[best], exact[name], strict=True)]
         behind, uncertain = (
             statistics.mean(differences),
-            difference_interval(differences, exact[name]),
+            difference_interval(differences, exact[name], TEST_SETS),
         )
         if name != best:
             (open_to if behind <= uncertain else beaten).append(name)
