@@ -14,7 +14,6 @@ Needs torchsmooth[benchmarks,examples,warcraft].
 """
 
 import argparse
-import math
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 
 import torch
 from timing import RESULTS, interleaved, write
-from training_runs import Run, example, interval, train_all
+from training_runs import Run, difference_interval, example, interval, percent, train_all
 
 import torchsmooth as ts
 
@@ -44,7 +43,7 @@ class Method:
 def smoothing(num_samples: int) -> Method:
     # The published experiment that varies beta has Gaussian noise; its best run has logistic noise.
     options = ("--method", "gss", *sampling(num_samples))
-    return Method(options, "--beta", ("1", "2", "4", "8"))
+    return Method(options, "--beta", ("1/2", "1", "2", "4"))
 
 
 def fenchel_young(num_samples: int) -> Method:
@@ -59,7 +58,7 @@ def sampling(num_samples: int) -> tuple[str, ...]:
 METHODS = {
     **{f"gss-{s}": smoothing(s) for s in SAMPLES},
     **{f"fenchel-young-{s}": fenchel_young(s) for s in SAMPLES},
-    "blackbox": Method(("--method", "blackbox"), "--interpolation", ("0.1", "0.3", "1")),
+    "blackbox": Method(("--method", "blackbox"), "--interpolation", ("0.03", "0.1", "0.3")),
     "perceptron": Method(("--method", "perceptron"), None),
 }
 
@@ -99,22 +98,6 @@ class Runs:
     def chosen(self, name: str) -> str | None:
         ratios = self.piloted(name)
         return min(ratios, key=lambda value: ratios[value]) if ratios else None
-
-
-def difference_interval(differences: list[float], shares: list[float]) -> float:
-    """That of the mean difference between two methods, with the error of the test maps in it.
-
-    All runs are judged on the same maps, whose choice no number of seeds averages out. Two methods
-    that fail on unrelated maps bound that error from above.
-    """
-    share = statistics.mean(shares)
-    of_test_maps = 1.96 * (2 * share * (1 - share) / TEST_MAPS) ** 0.5
-    return math.hypot(interval(differences), of_test_maps)
-
-
-def percent(samples: list[float]) -> str:
-    samples = [100 * sample for sample in samples]
-    return f"{statistics.mean(samples):.1f} ± {interval(samples):.1f}"
 
 
 def loss_milliseconds(chosen: dict[str, str]) -> dict[str, float]:
@@ -166,7 +149,7 @@ def report(runs: Runs, seeds: range, epochs: int, drop_after: int, workers: int)
         differences = [a - b for a, b in zip(match[best], match[name], strict=True)]
         behind, uncertain = (
             statistics.mean(differences),
-            difference_interval(differences, match[name]),
+            difference_interval(differences, match[name], TEST_MAPS),
         )
         if name != best:
             (open_to if behind <= uncertain else beaten).append(name)

@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 from common import cli, plotting
+from common.errors import run_program
 from common.study import Study
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -194,3 +195,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     draw(studies, args.scale, output.picture)
     output.finish(tables)
+
+
+if __name__ == "__main__":
+    run_program(PROGRAM, main)

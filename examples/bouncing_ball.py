@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 from common import cli, plotting
+from common.errors import run_program
 from common.seeding import step_seed
 from common.study import Study
 from matplotlib.figure import Figure
@@ -264,3 +265,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     draw(results, output.picture)
     output.finish(results)
+
+
+if __name__ == "__main__":
+    run_program(PROGRAM, main)

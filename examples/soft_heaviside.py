@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from common import cli, plotting
-from common.errors import UserError
+from common.errors import UserError, run_program
 from common.study import Study
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -190,3 +190,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     draw(results, args.half_width, output.picture)
     output.finish(results)
+
+
+if __name__ == "__main__":
+    run_program(PROGRAM, main)

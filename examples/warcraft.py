@@ -465,7 +465,7 @@ def build_parser() -> argparse.ArgumentParser:
             help=f"{what} (default: {_defaults(name)})",
         )
     smoothing = cli.add_smoothing_arguments(
-        parser, distribution="logistic", scale=1 / 3, num_samples=128
+        parser, distribution="logistic", scale=1 / 3, num_samples=1024
     )
     smoothing.add_argument(
         "--beta",

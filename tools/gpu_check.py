@@ -60,15 +60,25 @@ OUTCOMES: dict[str, Callable[[int], tuple[str, int, int]]] = {
 }
 
 
+# Height, width and neighbors of grids: warps take samples each, blocks do, and grids that no shared
+# memory holds.
+GRIDS = [(1, 1, 8), (1, 6, 4), (3, 3, 8), (5, 4, 4), (12, 12, 8), (13, 11, 4), (40, 41, 8)]
+HUGE_GRID = (190, 200, 8)
+
+# Ops whose plain PyTorch twin runs on a GPU.
+TWINS = ["torchsmooth::hard_shortest_path_graph"]
+
+
 # What all parts share
 
 
 def load_libraries() -> list[str]:
-    """Loads both libraries; returns the ops that have no CUDA kernel."""
+    """Loads both libraries; returns the ops that should have a CUDA kernel, and have none."""
     for library in LIBRARIES:
         torch.ops.load_library(str(library))
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
-    return [name for name in op_names() if not has_kernel(name, "CUDA")]
+    wanted = [name for name in op_names() if name not in TWINS]
+    return [name for name in wanted if not has_kernel(name, "CUDA")]
 
 
 def op_names() -> list[str]:
@@ -461,6 +471,75 @@ def check_large_values() -> Iterator[str]:
         yield "large values"
 
 
+def torus(rings: int) -> tuple[Tensor, Tensor]:
+    """2 rings^2 triangles."""
+    turn = torch.arange(rings) * (2 * torch.pi / rings)
+    a, b = torch.meshgrid(turn, turn, indexing="ij")
+    radius = 0.7 + 0.3 * b.cos()
+    vertices = torch.stack((radius * a.cos(), 0.3 * b.sin(), radius * a.sin()), -1).reshape(-1, 3)
+    index = torch.arange(rings * rings, dtype=torch.int32).reshape(rings, rings)
+    right, below = index.roll(-1, 1), index.roll(-1, 0)
+    opposite = right.roll(-1, 0)
+    faces = torch.stack((index, right, below, right, opposite, below), -1).reshape(-1, 3)
+    return vertices, faces.contiguous()
+
+
+def meshes(dtype: torch.dtype) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Small triangles, and large ones that reach behind the camera."""
+    generator = torch.Generator().manual_seed(7)
+    vertices, index = torus(12)
+    yield "torus", vertices.to(dtype), index
+    for what, faces, spread in (("soup", 40, 0.7), ("around", 30, 3.0)):
+        center = spread * torch.randn(faces, 1, 3, generator=generator)
+        vertices = center + torch.randn(faces, 3, 3, generator=generator)
+        index = torch.arange(3 * faces, dtype=torch.int32).reshape(faces, 3)
+        yield what, vertices.reshape(-1, 3).to(dtype), index
+
+
+def assert_images(what: str, expected: Tensor, got: Tensor, weight: float) -> None:
+    """Equal but for single pixels that an edge's rounding could give to its other side."""
+    if not torch.equal(expected.isnan(), got.isnan()):
+        raise Mismatch(f"{what}: NaN at different places")
+    different = (expected - got).nan_to_num().abs() > 1e-4 * (1 + expected.nan_to_num().abs())
+    if different.sum() > max(1, 1e-5 * weight * expected.numel()):
+        raise Mismatch(f"{what}: {int(different.sum())} of {expected.numel()} pixels differ")
+
+
+def check_render() -> Iterator[str]:
+    pose = torch.tensor(
+        [[3.0, 20.0, 40.0, 25.0], [2.0, -70.0, 200.0, 40.0], [0.3, 95.0, 3.0, 80.0]]
+    )
+    bad = torch.tensor([[3.0, float("nan"), 40.0, 25.0]])
+    scale = torch.tensor([[0.1, 5.0, 5.0, 0.25]]).repeat(4, 1)
+    for dtype, size, output in itertools.product(
+        DTYPES, [16, 64, 100, 300], ["silhouette", "depth", "lambert"]
+    ):
+        for mesh, vertices, faces in meshes(dtype):
+            what = f"{mesh} {dtype} {size=} {output}"
+            poses = torch.cat([pose, bad]).to(dtype)
+            [expected], [got] = both("hard_render", poses, vertices, faces, size, output)
+            assert_images(f"hard_render {what}", expected, got, 1)
+            for sampler, law, s in (("mc", "logistic", 37), ("sobol", "gaussian", 8)):
+                arguments = (poses, vertices, faces, scale.to(dtype), *noise(sampler, 4))
+                options = (law, sampler, False, s, size, output)
+                [expected], [got] = both("render", *arguments, *options)
+                assert_images(f"render {what}", expected, got, s)
+                grad = inputs(4, size * size, dtype).reshape(4, size, size)
+                center = (grad * expected.nan_to_num()).flatten(1).sum(1)
+                results = both(
+                    "render_backward", grad, center, *arguments, *options, 1 / s, 0.1, True
+                )
+                for a, b in zip(*results, strict=True):
+                    assert_close(f"render_backward {what}", a, b, 1e-3)
+            yield "render"
+    for faces in (0, 2):
+        mesh = torch.zeros(3, 3), torch.zeros(faces, 3, dtype=torch.int32)
+        [expected], [got] = both("hard_render", pose[:faces], *mesh, 16, "lambert")
+        if not torch.equal(expected, got):
+            raise Mismatch("images of nothing differ")
+        yield "render nothing"
+
+
 def check_empty() -> Iterator[str]:
     for (batch, n), outcome in itertools.product([(0, 3), (2, 0), (0, 40)], OUTCOMES):
         if n == 0 and outcome == "median":
@@ -542,6 +621,93 @@ def check_cuda_graph() -> Iterator[str]:
         yield "cuda graph"
 
 
+def grids(batch: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
+    """Weights like those of maps."""
+    return (3 + inputs(batch, height * width, dtype)).reshape(batch, height, width)
+
+
+def ends(height: int, width: int, neighbors: int) -> tuple[int, int, int, float]:
+    """Neighbors, source, target and least weight."""
+    n = height * width
+    return neighbors, n // 5, n - 1, 0.5
+
+
+def check_hard_shortest_path() -> Iterator[str]:
+    """The same paths cell by cell: costs are the same bits, and ties have a rule."""
+    for dtype, (height, width, neighbors) in itertools.product(DTYPES, [*GRIDS, HUGE_GRID]):
+        rows = 9 if height < 100 else 2
+        smooth = grids(rows, height, width, dtype)
+        smooth[rows // 2, 0, 0] = float("nan")
+        wide = 10 ** (smooth - 3)
+        walls = torch.where(smooth > 3, 1e6, 1e-3).to(dtype)
+        for kind, weights in (("smooth", smooth), ("ties", smooth.round()), ("wide", wide)):
+            [expected], [got] = both("hard_shortest_path", weights, *ends(height, width, neighbors))
+            if not torch.equal(expected.nan_to_num(-1), got.nan_to_num(-1)):
+                raise Mismatch(f"hard_shortest_path: {kind} {height} x {width} {dtype}")
+            yield "hard shortest path"
+        [expected], [got] = both("hard_shortest_path", walls, neighbors, 0, 0, 0.0)
+        assert_close("source is target", expected, got, 0.0)
+        [expected], [got] = both("hard_shortest_path", walls, *ends(height, width, neighbors))
+        if not torch.equal(expected, got):
+            raise Mismatch(f"hard_shortest_path: walls {height} x {width} {dtype}")
+
+
+def check_shortest_path() -> Iterator[str]:
+    """Means and gradients from the same samples.
+
+    Where the CPU has no fused multiply-add its noise differs in the last digits, and in float32 a
+    sample in which two paths cost nearly the same may take the other one.
+    """
+    cases = itertools.product(LAWS, SAMPLERS, DTYPES, [*GRIDS, HUGE_GRID])
+    for law, sampler, dtype, (height, width, neighbors) in cases:
+        few = height * width > 200
+        if few and (law, sampler) not in (("logistic", "mc"), ("gumbel", "sobol")):
+            continue
+        n, batch, antithetic = height * width, 1 if few else 3, width % 2 == 0
+        s = points(sampler, n, 5 if few else 101) * (2 if antithetic else 1)
+        x = grids(batch, height, width, dtype)
+        if batch > 1:
+            x[1, -1, 0] = float("inf")
+        scale = torch.linspace(0.2, 0.4, n, dtype=dtype).expand(batch, n).contiguous()
+        drawing = (x, scale, *noise(sampler, n), law, sampler, antithetic, s)
+        arguments = (*drawing, *ends(height, width, neighbors))
+        what = f"shortest path: {law} {sampler} {dtype} {height} x {width} {s=}"
+        [expected], [got] = both("shortest_path", *arguments)
+        assert_close(what, expected, got, 3 / s if dtype == torch.float32 else 1e-12)
+        yield "shortest path"
+        same = torch.equal(expected.nan_to_num(), got.nan_to_num())
+        grad = grids(batch, height, width, dtype) - 3
+        center = (grad * expected).nan_to_num().flatten(1).sum(1)
+        for scale_gradient in (False, True):
+            options = (1 / s, 0.01 if antithetic else 0.0, scale_gradient)
+            expected_gradients, gradients = both(
+                "shortest_path_backward", grad, center, *arguments, *options
+            )
+            for e, g in zip(expected_gradients, gradients, strict=True):
+                if same:
+                    assert_close(f"{what}, backward", e, g, 50 * tolerance(dtype))
+            yield "shortest path backward"
+
+
+def check_many_paths() -> Iterator[str]:
+    """Sizes at which sums are cut into chunks, and empty ones."""
+    for batch, height, width, s in [(1, 6, 7, 9001), (700, 3, 3, 37), (0, 4, 4, 8), (2, 0, 4, 8)]:
+        x = grids(batch, height, width, torch.float64)
+        n = height * width
+        scale = torch.full((1, 1), 0.3, dtype=x.dtype)
+        drawing = (x, scale, *noise("mc", n), "logistic", "mc", False, s)
+        arguments = (*drawing, 8, 0, max(0, n - 1), 1e-3)
+        [expected], [got] = both("shortest_path", *arguments)
+        assert_close(f"many paths: {batch=} {s=}", expected, got, 1e-12)
+        center = torch.zeros(batch, dtype=x.dtype)
+        expected_gradients, gradients = both(
+            "shortest_path_backward", x, center, *arguments, 1 / s, 0.0, True
+        )
+        for e, g in zip(expected_gradients, gradients, strict=True):
+            assert_close(f"many paths, backward: {batch=} {s=}", e, g, 1e-11)
+        yield "many paths"
+
+
 CHECKS: list[Callable[[], Iterator[str]]] = [
     check_words,
     check_evaluate_law,
@@ -550,9 +716,13 @@ CHECKS: list[Callable[[], Iterator[str]]] = [
     check_sort,
     check_many_chunks,
     check_large_values,
+    check_render,
     check_empty,
     check_too_many_elements,
     check_cuda_graph,
+    check_hard_shortest_path,
+    check_shortest_path,
+    check_many_paths,
 ]
 
 
@@ -601,6 +771,28 @@ def drive() -> None:
                 TESTED.reduce(
                     *on_device((values, pivot)), *arguments[2:], *options, n, 0.5, moment, 5, rows
                 )
+        for height, width, neighbors in [(1, 1, 8), (5, 4, 4), (12, 12, 8), (40, 41, 8), HUGE_GRID]:
+            n, s = height * width, 9 if height < 40 else 2
+            x = grids(2, height, width, dtype)
+            scale, center = torch.ones(2, n, dtype=dtype), torch.zeros(2, dtype=dtype)
+            x, scale, center, *drawing = on_device((x, scale, center, *noise(sampler, n)))
+            path = ends(height, width, neighbors)
+            options = (*drawing, "logistic", sampler, False, s, *path)
+            TESTED.hard_shortest_path(x, *path)
+            TESTED.shortest_path(x, scale, *options)
+            TESTED.shortest_path_backward(x, center, x, scale, *options, 1.0, 0.0, True)
+        for (_, vertices, faces), output in itertools.product(
+            meshes(dtype), ["silhouette", "depth", "lambert"]
+        ):
+            size = 300 if output == "lambert" else 33
+            pose = torch.tensor([[3.0, 20.0, 40.0, 25.0], [0.3, 95.0, 3.0, 80.0]], dtype=dtype)
+            scene = on_device((pose, vertices, faces))
+            TESTED.hard_render(*scene, size, output)
+            scale = torch.ones(1, 4, dtype=dtype, device=DEVICE)
+            options = (scale, *on_device(noise(sampler, 4)), "logistic", sampler, False, 6, size)
+            mean = TESTED.render(*scene, *options, output)
+            center = mean[:, 0, 0].contiguous()
+            TESTED.render_backward(mean, center, *scene, *options, output, 1.0, 0.0, True)
         for function in ("icdf", "cdf", "log_prob", "score"):
             TESTED.evaluate_law(inputs(1, 77, dtype).to(DEVICE), "gaussian", function)
     torch.cuda.synchronize()
@@ -749,6 +941,54 @@ def bench() -> dict[str, Any]:
             for row in rows:
                 if row["what"] == f"argsort forward + backward, {size}":
                     row["eager / fused"] = ratio / row["plain"]["min"]
+
+    for b, size, sampler, s in [
+        (70, 12, "mc", 1000),
+        (70, 12, "sobol", 1000),
+        (70, 12, "mc", 10000),
+        (10, 24, "mc", 1000),
+        (10, 30, "mc", 1000),
+        (2, 96, "mc", 128),
+    ]:
+        x, grad = 1 + 8 * torch.rand(b, size, size), torch.randn(b, size, size)
+        table = directions(size * size).cuda() if sampler == "sobol" else tables["mc"]
+        of_paths = (scale, seed, table, "logistic", sampler, False, s, *ends(size, size, 8))
+
+        def paths() -> Tensor:
+            return TESTED.shortest_path(x, *of_paths)
+
+        def paths_and_back() -> None:
+            center = (paths() * grad).flatten(1).sum(1)
+            TESTED.shortest_path_backward(grad, center, x, *of_paths, 1 / s, 0.0, False)
+
+        what = f"logistic {sampler} b={b} {size} x {size} s={s}"
+        for name, call in (("forward", paths), ("forward + backward", paths_and_back)):
+            record(f"shortest path {name}, {what}", call)
+            rows[-1]["million paths / s"] = b * s / rows[-1]["graph"]["min"] / 1e3
+    with torch.device("cpu"):
+        mesh = tuple(t.cuda() for t in torus(35))
+    spread = torch.tensor([[0.1, 5.0, 5.0, 0.25]])
+    for output, size, b, s in [
+        ("silhouette", 64, 768, 256),
+        ("silhouette", 64, 1, 16384),
+        ("lambert", 64, 64, 256),
+        ("silhouette", 512, 16, 256),
+        ("lambert", 256, 16, 256),
+    ]:
+        poses = torch.tensor([[3.0, 30.0, 40.0, 20.0]]).repeat(b, 1)
+        options = (spread, seed, tables["mc"], "logistic", "mc", False, s, size, output)
+        upstream, zero = torch.randn(b, size, size), torch.zeros(b)
+
+        def both_passes() -> None:
+            TESTED.render(poses, *mesh, *options)
+            TESTED.render_backward(upstream, zero, poses, *mesh, *options, 1 / s, 0.0, False)
+
+        record(
+            f"{output} forward + backward, 2450 triangles, {size=} {b=} {s=}",
+            both_passes,
+            graph=False,
+        )
+        rows[-1]["million images / s"] = b * s / rows[-1]["plain"]["min"] / 1e3
 
     for b, n, m, s in [
         (100, 5, 25, 1024),

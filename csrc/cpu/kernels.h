@@ -23,20 +23,6 @@ struct Range {
   int64_t end;
 };
 
-// A mesh, and what of it is rendered. Passed by reference to the kernels that render.
-template <class T>
-struct Scene {
-  RenderOutput output;
-  int size;  // of the image, in rows and in columns
-  int64_t num_vertices;
-  int64_t num_faces;
-  const T* vertices;     // [num_vertices, 3]
-  const int32_t* faces;  // [num_faces, 3], each in [0, num_vertices)
-  const T* normals;      // [num_faces, 3]; for lambert alone
-
-  TS_HD int64_t pixels() const { return int64_t(size) * size; }
-};
-
 template <class T>
 struct Kernels {
   // out[(i - begin) * n + j] = word of sample i, dimension j.

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import bisection
 import bouncing_ball
@@ -31,6 +33,13 @@ def fails(capsys, program, *options):
     message = capsys.readouterr().err
     assert message.startswith(f"{program.PROGRAM}: error: ") and message.count("\n") == 1
     return message
+
+
+@pytest.mark.parametrize("program", [soft_heaviside, bisection, bouncing_ball])
+def test_a_program_runs_as_a_script(program):
+    command = [sys.executable, program.__file__, "--unknown"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == USER_ERROR and "--unknown" in run.stderr
 
 
 # --- soft_heaviside -------------------------------------------------------------------------------

@@ -255,6 +255,41 @@ def test_an_evaluation_leaves_the_statistics_of_training(monkeypatch):
     assert all(value.equal(before[name]) for name, value in network.state_dict().items())
 
 
+class Constant(nn.Module):
+    """Sees the same costs in all maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.costs = nn.Parameter(torch.ones(4, 4))
+
+    def forward(self, images):
+        return self.costs.expand(len(images), 4, 4)
+
+
+def test_what_a_step_trains_on():
+    """Its maps with their paths, a seed of its own, and the learning rate of its epoch."""
+    maps = some_maps(np.random.default_rng(0).uniform(1, 9, (6, 4, 4)))
+    network, seen = Constant(), []
+
+    def loss_of(costs, truth, seed):
+        seen.append((truth.clone(), seed.item()))
+        return costs.sum()
+
+    args = arguments("--lr", 0.1, "--lr-drops", 1, 2)
+    optimizer = torch.optim.SGD(network.parameters(), lr=args.lr)
+    step = warcraft.training_step(network, optimizer, loss_of, maps, args)
+    rates = []
+    for number in range(8):
+        before = network.costs[0, 0].item()
+        assert step(number) == pytest.approx(2 * 16 * before)
+        rates.append((before - network.costs[0, 0].item()) / 2)  # the gradient is the batch size
+    assert rates == pytest.approx(3 * [0.1] + 3 * [0.01] + 2 * [0.001], rel=1e-3)
+    assert len({seed for _, seed in seen}) == 8
+    for number, (truth, _) in enumerate(seen):
+        chosen = warcraft.batch_of_step(args.seed, number, 6, 2)
+        np.testing.assert_array_equal(truth, maps.paths[chosen])
+
+
 # --- The program ----------------------------------------------------------------------------------
 
 

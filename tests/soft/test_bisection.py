@@ -215,16 +215,17 @@ def test_compiled_without_a_graph_break(
     def root(theta: Tensor) -> Tensor:
         if function == "bisect":
             noise = ts.Logistic(0.01)
-            return soft.bisect(square, 0.0, 1.0, theta, num_steps=3, distribution=noise)
-        return soft.implicit_bisect(square, 0.0, 1.0, theta, num_steps=6)
+            return soft.bisect(square, 0.0, 1.0, theta, num_steps=2, distribution=noise)
+        return soft.implicit_bisect(square, 0.0, 1.0, theta, num_steps=4)
 
-    theta = doubles(0.2, 0.8)
-    compiled = torch.compile(transform(root), fullgraph=True, backend="aot_eager", dynamic=dynamic)
-    torch.testing.assert_close(compiled(theta), transform(root)(theta))
-    leaves = [theta.clone().requires_grad_() for _ in range(2)]
-    for f, leaf in zip((transform(root), compiled), leaves, strict=True):
-        f(leaf).sum().backward()
-    torch.testing.assert_close(leaves[0].grad, leaves[1].grad)
+    theta = doubles(0.2, 0.8).requires_grad_()
+    eager = transform(root)
+    compiled = torch.compile(eager, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    # Of one compilation, the value and the derivative (of the Jacobian, the second one).
+    values = [f(theta) for f in (eager, compiled)]
+    torch.testing.assert_close(*values)
+    slopes = [torch.autograd.grad(value.sum(), theta)[0] for value in values]
+    torch.testing.assert_close(*slopes)
 
 
 # --- Bad input ------------------------------------------------------------------------------------

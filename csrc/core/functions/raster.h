@@ -25,6 +25,20 @@ enum class RenderOutput : int32_t {
 };
 // What a pixel without a surface has: 0, for all of them.
 
+// A mesh, and what of it is rendered. All that kernels need to know.
+template <class T>
+struct Scene {
+  RenderOutput output;
+  int size;  // of the image, in rows and in columns
+  int64_t num_vertices;
+  int64_t num_faces;
+  const T* vertices;     // [num_vertices, 3]
+  const int32_t* faces;  // [num_faces, 3], each in [0, num_vertices)
+  const T* normals;      // [num_faces, 3]; for lambert alone
+
+  TS_HD int64_t pixels() const { return int64_t(size) * size; }
+};
+
 // A pose is (distance, elevation, azimuth, half field of view), angles in degrees.
 constexpr int kPose = 4;
 constexpr double kLeastDistance = 0.05, kLeastAngle = 0.5, kMostAngle = 85;
@@ -131,17 +145,18 @@ TS_HD Line<V> line(V start, V end, V y, V end_y) {
   return {start, y, (end - start) / (end_y - y)};
 }
 
-// One row of a triangle: the pixels [first, last), and 1 / depth = w + (column - x) * slope.
+// One row of a triangle: the pixels [first, last), and 1 / depth = w + (column - x) * slope, which is
+// nowhere below `least`.
 template <class V>
 struct Span {
   V first, last;
-  V x, w, slope;
+  V x, w, slope, least;
 };
 
 template <bool kDepth, class T, class V>
 TS_HD Span<V> span_between(V x1, V w1, V x2, V w2, int size) {
   const V left = lesser(x1, x2), right = greater(x1, x2);
-  Span<V> span;
+  Span<V> span{};
   span.first = greater(round_up<T>(left), V{} + T(0));
   span.last = lesser(round_up<T>(right), V{} + static_cast<T>(size));
   if constexpr (kDepth) {
@@ -149,6 +164,7 @@ TS_HD Span<V> span_between(V x1, V w1, V x2, V w2, int size) {
     span.x = left;
     span.w = w_left;
     span.slope = (w_right - w_left) / (right - left);
+    span.least = lesser(w1, w2);
   }
   return span;
 }
@@ -296,6 +312,24 @@ struct ClippedTriangle {
     return line(start, end, upper.at.y, lower.at.y).at(k);
   }
 };
+
+// 1 / depth in a column of a span. Where edges all but meet, the slope may be no number.
+template <class T>
+TS_HD T nearness(const Span<T>& span, int64_t column) {
+  return greater(span.least, span.w + (static_cast<T>(column) - span.x) * span.slope);
+}
+
+// Of a clipped triangle, in T. Counted from the first pixel: that is in the image, as the left edge
+// need not be.
+template <class T>
+TS_HD Span<T> rounded(const Span<double>& span) {
+  return {static_cast<T>(span.first),
+          static_cast<T>(span.last),
+          static_cast<T>(span.first),
+          static_cast<T>(nearness(span, static_cast<int64_t>(span.first))),
+          static_cast<T>(span.slope),
+          static_cast<T>(span.least)};
+}
 
 // The unit normal of a face, by its corners; zero for a face without an area.
 template <class T>

@@ -122,10 +122,11 @@ struct Views {
   }
   // The same for images with a depth.
   template <bool kShade>
-  TS_HD void cover(int lane, int64_t row, int64_t first, int64_t last, T x, T w, T slope, T shade) {
+  TS_HD void cover(int lane, int64_t row, const Span<T>& span, T shade) {
     const int64_t pixel = lane * scene.pixels() + row * scene.size;
-    for (int64_t c = first; c < last; ++c) {
-      const T here = w + (static_cast<T>(c) - x) * slope;
+    const int64_t last = static_cast<int64_t>(span.last);
+    for (int64_t c = static_cast<int64_t>(span.first); c < last; ++c) {
+      const T here = nearness(span, c);
       T& before = nearest[pixel + c];
       if constexpr (kShade) {
         T& light = shades[pixel + c];
@@ -169,16 +170,12 @@ struct Views {
     const ClippedTriangle<T> triangle(views.exact[lane], camera, points, scene.size);
     triangle.template for_each_row<kOutput != RenderOutput::silhouette>(
         [&](int row, const Span<double>& span) {
-          const int64_t first = static_cast<int64_t>(span.first);
-          const int64_t last = static_cast<int64_t>(span.last);
           if constexpr (kOutput == RenderOutput::silhouette) {
-            views.cover(lane, row, first, last);
+            views.cover(lane, row, static_cast<int64_t>(span.first),
+                        static_cast<int64_t>(span.last));
           } else {
-            // Counted from the first pixel, which is in the image, as the left edge need not be.
-            views.template cover<kOutput == RenderOutput::lambert>(
-                lane, row, first, last, static_cast<T>(span.first),
-                static_cast<T>(span.w + (span.first - span.x) * span.slope),
-                static_cast<T>(span.slope), shade);
+            views.template cover<kOutput == RenderOutput::lambert>(lane, row, rounded<T>(span),
+                                                                   shade);
           }
         });
   }
@@ -237,7 +234,10 @@ struct Views {
           for (int l = 0; l < kQuads; ++l) {
             if (first[l] < last[l])
               views.template cover<kOutput == RenderOutput::lambert>(
-                  l, at[l], first[l], last[l], span.x[l], span.w[l], span.slope[l], shade[l]);
+                  l, at[l],
+                  Span<T>{span.first[l], span.last[l], span.x[l], span.w[l], span.slope[l],
+                          span.least[l]},
+                  shade[l]);
           }
         }
         row += T(1);

@@ -5,60 +5,90 @@
 
 namespace torchsmooth::TORCHSMOOTH_ISA {
 
-// Cell by cell, each waits for the one before: two vectors of lanes keep the processor busy, and
-// their costs stay in the first cache.
-constexpr int kPathVectors = kPathLanes / kQuads;
+// Vectors as wide as the registers: comparisons of wider ones fall apart into single numbers.
+#if defined(TORCHSMOOTH_AVX2)
+constexpr int kRegisterBytes = 32;
+#else
+constexpr int kRegisterBytes = 16;
+#endif
+template <class T>
+struct RegisterOf {
+  typedef T type __attribute__((vector_size(kRegisterBytes), aligned(sizeof(T))));
+};
+template <class T>
+using Register = typename RegisterOf<T>::type;
 
 template <class T>
-TS_HD bool any_bit(const Mask<T>& mask) {
-  int64_t words[sizeof(mask) / 8], any = 0;
-  __builtin_memcpy(words, &mask, sizeof(mask));
+TS_HD Register<T>& register_at(T* p) {
+  return *reinterpret_cast<Register<T>*>(p);
+}
+template <class T>
+TS_HD const Register<T>& register_at(const T* p) {
+  return *reinterpret_cast<const Register<T>*>(p);
+}
+
+// Cell by cell, each waits for the one before: two registers of lanes keep the processor busy. Such
+// slices of the lanes are swept one after the other.
+constexpr int kSliceRegisters = 2;
+template <class T>
+constexpr int kRegisterLanes = kRegisterBytes / static_cast<int>(sizeof(T));
+template <class T>
+constexpr int kSliceLanes = kSliceRegisters * kRegisterLanes<T>;
+static_assert(kPathLanes % kSliceLanes<float> == 0);
+
+template <class V>
+TS_HD bool any_bit(const V& mask) {
+  int64_t words[sizeof(V) / 8], any = 0;
+  __builtin_memcpy(words, &mask, sizeof(V));
   for (const int64_t word : words) any |= word;
   return any != 0;
 }
 
-// Relaxes the cells of one row, in the direction of `kDown` (from left to right, else from right to
-// left), over the edges from the row before and from the cell before. Returns whether a cost fell.
+// Relaxes the cells of one row of a slice, in the direction of `kDown` (from left to right, else
+// from right to left), over the edges from the row before and from the cell before. Returns whether
+// a cost fell.
 template <bool kDiagonal, bool kDown, class T>
 TS_HD bool relax_row(const Grid& grid, int64_t row, const T* weight, T* cost) {
+  using Bits = Register<IndexOf<T>>;
   constexpr int64_t step = kDown ? kPathLanes : -kPathLanes;
+  constexpr int lanes = kRegisterLanes<T>;
   const int64_t first = kDown ? 0 : grid.width - 1;
   const int64_t place = (row + 1) * grid.stride() + 1 + first;
   T* here = cost + place * kPathLanes;
   const T* before = cost + (place + (kDown ? -1 : 1) * grid.stride()) * kPathLanes;
   const T* own = weight + (row * grid.width + first) * kPathLanes;
-  Vector<T> last[kPathVectors], diagonal[kPathVectors], straight[kPathVectors];
-  Mask<T> changed[kPathVectors];
-  for (int v = 0; v < kPathVectors; ++v) {
-    last[v] = vector_at(here - step + v * kQuads);
-    diagonal[v] = vector_at(before - step + v * kQuads);
-    straight[v] = vector_at(before + v * kQuads);
-    changed[v] = Mask<T>{};
+  Register<T> last[kSliceRegisters], diagonal[kSliceRegisters], straight[kSliceRegisters];
+  Bits changed[kSliceRegisters];
+  for (int v = 0; v < kSliceRegisters; ++v) {
+    last[v] = register_at(here - step + v * lanes);
+    diagonal[v] = register_at(before - step + v * lanes);
+    straight[v] = register_at(before + v * lanes);
+    changed[v] = Bits{};
   }
-  const auto min = [](const Vector<T>& a, const Vector<T>& b) __attribute__((always_inline)) {
+  const auto min = [](const Register<T>& a, const Register<T>& b) __attribute__((always_inline)) {
     return a < b ? a : b;
   };
   for (int32_t c = 0; c < grid.width; ++c) {
     before += step;
-    for (int v = 0; v < kPathVectors; ++v) {
-      const Vector<T> next = vector_at(before + v * kQuads);
-      Vector<T> cheapest = straight[v];
+    for (int v = 0; v < kSliceRegisters; ++v) {
+      const Register<T> next = register_at(before + v * lanes);
+      Register<T> cheapest = straight[v];
       if (kDiagonal) cheapest = min(min(cheapest, diagonal[v]), next);
       cheapest = min(cheapest, last[v]);
       diagonal[v] = straight[v];
       straight[v] = next;
-      Vector<T>& slot = vector_at(here + v * kQuads);
-      const Vector<T> old = slot;
-      const Vector<T> now = min(step_cost<Mask<T>>(cheapest, vector_at(own + v * kQuads)), old);
-      changed[v] |= (Mask<T>)now ^ (Mask<T>)old;
+      Register<T>& slot = register_at(here + v * lanes);
+      const Register<T> old = slot;
+      const Register<T> now = min(step_cost<Bits>(cheapest, register_at(own + v * lanes)), old);
+      changed[v] |= (Bits)now ^ (Bits)old;
       slot = last[v] = now;
     }
     here += step;
     own += step;
   }
-  Mask<T> any = changed[0];
-  for (int v = 1; v < kPathVectors; ++v) any |= changed[v];
-  return any_bit<T>(any);
+  Bits any = changed[0];
+  for (int v = 1; v < kSliceRegisters; ++v) any |= changed[v];
+  return any_bit(any);
 }
 
 // The costs of reaching all places, of kPathLanes grids side by side: weight [cells, kPathLanes],
@@ -70,15 +100,19 @@ __attribute__((noinline)) static void find_costs(const Grid& grid, const T* weig
   for (int64_t k = 0; k < int64_t(grid.places()) * kPathLanes; ++k) cost[k] = unreached<T>();
   T* const source = cost + int64_t(grid.place(grid.source)) * kPathLanes;
   for (int t = 0; t < kPathLanes; ++t) source[t] = least_normal(T());
-  for (bool first = true;; first = false) {
-    bool changed = false;
-    for (int64_t row = 0; row < grid.height; ++row)
-      changed |= relax_row<kDiagonal, true>(grid, row, weight, cost);
-    if (!changed && !first) break;
-    changed = false;
-    for (int64_t row = grid.height - 1; row >= 0; --row)
-      changed |= relax_row<kDiagonal, false>(grid, row, weight, cost);
-    if (!changed) break;
+  for (int slice = 0; slice < kPathLanes; slice += kSliceLanes<T>) {
+    const T* const own = weight + slice;
+    T* const slots = cost + slice;
+    for (bool first = true;; first = false) {
+      bool changed = false;
+      for (int64_t row = 0; row < grid.height; ++row)
+        changed |= relax_row<kDiagonal, true>(grid, row, own, slots);
+      if (!changed && !first) break;
+      changed = false;
+      for (int64_t row = grid.height - 1; row >= 0; --row)
+        changed |= relax_row<kDiagonal, false>(grid, row, own, slots);
+      if (!changed) break;
+    }
   }
 }
 
