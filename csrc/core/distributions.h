@@ -22,8 +22,8 @@ struct Draw {
   T score;
 };
 
-// Sign bits are flipped and not selected: of selections that depend on one another GCC makes branches,
-// and with them the lanes are lost.
+// Sign bits are flipped and not selected: of selections that depend on one another GCC makes
+// branches, and then it does not vectorise.
 TS_HD float with_sign(bool negative, float x) {
   return bit_cast<float>(bit_cast<uint32_t>(x) ^ (static_cast<uint32_t>(negative) << 31));
 }

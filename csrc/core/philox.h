@@ -96,7 +96,8 @@ TS_HD void philox(int64_t seed, const uint32_t (&first)[L], uint32_t dimension, 
       Words8 c0;
       memcpy(&c0, first + l, sizeof(Words8));
       Counters<Counter<Words8, uint32_t, uint32_t, uint32_t>, D> start;
-      for (int d = 0; d < D; ++d) start.at[d] = {c0, dimension + static_cast<uint32_t>(d), element, static_cast<uint32_t>(stream)};
+      for (uint32_t d = 0; d < D; ++d)
+        start.at[d] = {c0, dimension + d, element, static_cast<uint32_t>(stream)};
       const auto end = philox_rounds(start, k0, k1);
       for (int d = 0; d < D; ++d) {
         memcpy(out[d] + l, &end.at[d].c0, sizeof(Words8));
@@ -110,7 +111,8 @@ TS_HD void philox(int64_t seed, const uint32_t (&first)[L], uint32_t dimension, 
 #endif
   for (int l = 0; l < L; ++l) {
     Counters<Counter<uint32_t, uint32_t, uint32_t, uint32_t>, D> start;
-    for (int d = 0; d < D; ++d) start.at[d] = {first[l], dimension + static_cast<uint32_t>(d), element, static_cast<uint32_t>(stream)};
+    for (uint32_t d = 0; d < D; ++d)
+      start.at[d] = {first[l], dimension + d, element, static_cast<uint32_t>(stream)};
     const auto end = philox_rounds(start, k0, k1);
     for (int d = 0; d < D; ++d) {
       out[d][l] = end.at[d].c0;

@@ -99,14 +99,16 @@ TS_HD Words8 look_up(Words8 table, Words8 x) {
 
 TS_HD Words8 reverse_bits(Words8 x) {
   // Bytes by a shuffle, and in them half a byte at a time by tables.
-  const __m256i low = _mm256_set1_epi8(15), bytes = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-      3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12));
-  const __m256i reversed = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-      0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15));
-  const __m256i y = _mm256_shuffle_epi8((__m256i)x, bytes);
-  const __m256i high = _mm256_slli_epi16(_mm256_shuffle_epi8(reversed, _mm256_and_si256(y, low)), 4);
-  const __m256i rest = _mm256_shuffle_epi8(reversed, _mm256_and_si256(_mm256_srli_epi16(y, 4), low));
-  return (Words8)_mm256_or_si256(high, rest);
+  const __m256i bytes = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12));
+  const __m256i reversed = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15));
+  const __m256i low = _mm256_set1_epi8(15), y = _mm256_shuffle_epi8((__m256i)x, bytes);
+  const __m256i upper_half = _mm256_and_si256(_mm256_srli_epi16(y, 4), low);
+  const __m256i lower_half = _mm256_and_si256(y, low);
+  return (Words8)_mm256_or_si256(
+      _mm256_slli_epi16(_mm256_shuffle_epi8(reversed, lower_half), 4),
+      _mm256_shuffle_epi8(reversed, upper_half));
 }
 #endif
 
