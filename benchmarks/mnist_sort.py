@@ -12,26 +12,18 @@ Needs torchsmooth[benchmarks,examples,mnist].
 """
 
 import argparse
-import contextlib
-import json
-import math
-import multiprocessing
-import os
 import statistics
-import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from scipy import stats
 from timing import RESULTS, interleaved, write
+from training_runs import Run, difference_interval, example, interval, percent, train_all
 
 import torchsmooth as ts
 
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 BATCH_SIZE = 10
 N = 5
 PILOT_STEPS = 150
@@ -75,76 +67,42 @@ METHODS = {
 }
 
 
-def length(result: dict[str, Any]) -> int:
-    """The number of steps of a run."""
-    return int(result["history"][-1]["step"])
-
-
 class Runs:
-    """Trained networks, each in a directory that outlives this program."""
-
     def __init__(self, root: Path, data_root: Path) -> None:
         self.root = root
         self.data_root = data_root.resolve()
 
-    def path(self, name: str, value: str, seed: int) -> Path:
-        return self.root / f"{name}-{value}-{seed}".replace("/", "_")
+    def run(self, name: str, value: str, seed: int) -> Run:
+        method = METHODS[name]
+        options = (
+            *(*method.options, method.softness, value, "--seed", str(seed), "--lr", "1e-3"),
+            *("--batch-size", str(BATCH_SIZE), "--num-images", str(N), "--data", "mnist"),
+            *("--eval-every", str(PILOT_STEPS), "--checkpoint-every", "50"),
+        )
+        return Run(self.root / f"{name}-{value}-{seed}".replace("/", "_"), options)
 
-    def result(self, name: str, value: str, seed: int, steps: int) -> dict[str, Any] | None:
-        file = self.path(name, value, seed) / "result.json"
-        if not file.exists():
-            return None
-        result: dict[str, Any] = json.loads(file.read_text())
-        return result if length(result) >= steps else None
+    def train(self, runs: list[Run], steps: int, workers: int) -> None:
+        more = ["--data-root", str(self.data_root), "--steps", str(steps)]
+        more += ["--device", "cpu", "--threads", "1", "--no-progress"]
+        train_all("mnist_sort", runs, steps, more, workers)
 
-    def options(self, name: str, value: str, seed: int, steps: int) -> list[str]:
-        """What trains up to step `steps`, from where an earlier run has stopped."""
-        path, method = self.path(name, value, seed), METHODS[name]
-        if (path / "checkpoint.pt").exists():
-            options = ["--resume", str(path)]
-        else:
-            options = ["--output", str(path), *method.options, method.softness, value]
-            options += ["--seed", str(seed), "--lr", "1e-3", "--batch-size", str(BATCH_SIZE)]
-            options += ["--num-images", str(N), "--data", "mnist"]
-            options += ["--eval-every", str(PILOT_STEPS), "--checkpoint-every", "50"]
-        options += ["--data-root", str(self.data_root), "--steps", str(steps)]
-        return [*options, "--device", "cpu", "--threads", "1", "--no-progress"]
+    def pilots(self, name: str) -> list[Run]:
+        return [self.run(name, value, 0) for value in METHODS[name].values]
 
     def chosen(self, name: str) -> str | None:
         """The value that a method did best with after its pilots; None before they are done."""
-        values = METHODS[name].values
-        pilots = {value: self.result(name, value, 0, PILOT_STEPS) for value in values}
-        if None in pilots.values():
-            return None
-        looks = {value: pilot["history"][0] for value, pilot in pilots.items() if pilot}
-        return max(looks, key=lambda value: looks[value]["element_wise"])
-
-
-def interval(samples: list[float]) -> float:
-    """Half the width of Student's 95 % interval of the mean."""
-    error = statistics.stdev(samples) / len(samples) ** 0.5
-    return float(stats.t.ppf(0.975, len(samples) - 1)) * error
-
-
-def difference_interval(differences: list[float], exact: list[float]) -> float:
-    """That of the mean difference between two methods, with the error of the test sets in it.
-
-    All runs are judged on the same sets, whose choice no number of seeds averages out. Two methods
-    that fail on unrelated sets bound that error from above.
-    """
-    share = statistics.mean(exact)
-    of_test_sets = 1.96 * (2 * share * (1 - share) / TEST_SETS) ** 0.5
-    return math.hypot(interval(differences), of_test_sets)
-
-
-def percent(samples: list[float]) -> str:
-    samples = [100 * sample for sample in samples]
-    return f"{statistics.mean(samples):.1f} ± {interval(samples):.1f}"
+        looks = {}
+        for value, pilot in zip(METHODS[name].values, self.pilots(name), strict=True):
+            result = pilot.result(PILOT_STEPS)
+            if result is None:
+                return None
+            looks[value] = result["history"][0]["element_wise"]
+        return max(looks, key=lambda value: looks[value])
 
 
 def loss_milliseconds(chosen: dict[str, str]) -> dict[str, float]:
     """Forward and backward of the loss alone, scores to their gradient, one thread."""
-    program = example()
+    program = example("mnist_sort")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     scores = torch.randn(BATCH_SIZE, N, requires_grad=True)
@@ -164,8 +122,8 @@ def finished(runs: Runs, seeds: range, steps: int) -> dict[str, tuple[str, list[
     methods = {}
     for name in METHODS:
         value = runs.chosen(name)
-        results = [runs.result(name, value, seed, steps) for seed in seeds] if value else []
-        done = [result for result in results if result and length(result) == steps]
+        results = [runs.run(name, value, seed).result(steps) for seed in seeds] if value else []
+        done = [result for result in results if result and result["history"][-1]["step"] == steps]
         if value and len(done) == len(seeds):
             methods[name] = value, done
     return methods
@@ -187,7 +145,7 @@ def report(runs: Runs, seeds: range, steps: int, workers: int) -> None:
         differences = [a - b for a, b in zip(exact[best], exact[name], strict=True)]
         behind, uncertain = (
             statistics.mean(differences),
-            difference_interval(differences, exact[name]),
+            difference_interval(differences, exact[name], TEST_SETS),
         )
         if name != best:
             (open_to if behind <= uncertain else beaten).append(name)
@@ -295,39 +253,6 @@ def draw(
         plotting.save(figure, path)
 
 
-def example() -> Any:
-    """The program of the example, as a module."""
-    if str(EXAMPLES) not in sys.path:
-        sys.path.insert(0, str(EXAMPLES))  # before this directory, with its file of the same name
-    import mnist_sort
-
-    return mnist_sort
-
-
-def train(options: list[str], test_sets: int) -> None:
-    program = example()
-    program.TEST_SETS = test_sets
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        program.main(options)
-
-
-def train_all(
-    runs: Runs, jobs: list[tuple[str, str, int]], steps: int, workers: int, test_sets: int
-) -> None:
-    # The allocator would hand the network's activations back to the system at every step.
-    os.environ |= {"MALLOC_TRIM_THRESHOLD_": str(2**31), "MALLOC_MMAP_THRESHOLD_": str(2**31)}
-    jobs = [job for job in jobs if not runs.result(*job, steps)]
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        under_way = {job: pool.submit(train, runs.options(*job, steps), test_sets) for job in jobs}
-        try:
-            for job, run in under_way.items():
-                run.result()
-                print("trained", *job, "to step", steps, flush=True)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data-root", type=Path, default=Path("data"))
@@ -341,12 +266,12 @@ def main() -> None:
         parser.error(f"--seeds: expected at least 2, for an interval, got {args.seeds}")
 
     runs, seeds = Runs(args.runs, args.data_root), range(args.seeds)
-    pilots = [(name, value, 0) for name in args.methods for value in METHODS[name].values]
     # A choice is made by validation alone: the accuracy of a pilot on the test split is not used.
-    train_all(runs, pilots, PILOT_STEPS, args.workers, 100)
-    chosen = [(name, runs.chosen(name) or "") for name in args.methods]
-    jobs = [(name, value, seed) for seed in seeds for name, value in chosen]
-    train_all(runs, jobs, args.steps, args.workers, TEST_SETS)
+    pilots = [pilot for name in args.methods for pilot in runs.pilots(name)]
+    runs.train(pilots, PILOT_STEPS, args.workers)
+    chosen = {name: runs.chosen(name) or "" for name in args.methods}
+    jobs = [runs.run(*choice, seed) for seed in seeds for choice in chosen.items()]
+    runs.train(jobs, args.steps, args.workers)
     report(runs, seeds, args.steps, args.workers)
 
 

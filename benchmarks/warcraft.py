@@ -14,7 +14,6 @@ Needs torchsmooth[benchmarks,examples,warcraft].
 """
 
 import argparse
-import math
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 
 import torch
 from timing import RESULTS, interleaved, write
-from training_runs import Run, example, interval, train_all
+from training_runs import Run, difference_interval, example, interval, percent, train_all
 
 import torchsmooth as ts
 
@@ -101,22 +100,6 @@ class Runs:
         return min(ratios, key=lambda value: ratios[value]) if ratios else None
 
 
-def difference_interval(differences: list[float], shares: list[float]) -> float:
-    """That of the mean difference between two methods, with the error of the test maps in it.
-
-    All runs are judged on the same maps, whose choice no number of seeds averages out. Two methods
-    that fail on unrelated maps bound that error from above.
-    """
-    share = statistics.mean(shares)
-    of_test_maps = 1.96 * (2 * share * (1 - share) / TEST_MAPS) ** 0.5
-    return math.hypot(interval(differences), of_test_maps)
-
-
-def percent(samples: list[float]) -> str:
-    samples = [100 * sample for sample in samples]
-    return f"{statistics.mean(samples):.1f} ± {interval(samples):.1f}"
-
-
 def loss_milliseconds(chosen: dict[str, str]) -> dict[str, float]:
     """Forward and backward of the loss alone, costs to their gradient, one thread."""
     program = example("warcraft")
@@ -166,7 +149,7 @@ def report(runs: Runs, seeds: range, epochs: int, drop_after: int, workers: int)
         differences = [a - b for a, b in zip(match[best], match[name], strict=True)]
         behind, uncertain = (
             statistics.mean(differences),
-            difference_interval(differences, match[name]),
+            difference_interval(differences, match[name], TEST_MAPS),
         )
         if name != best:
             (open_to if behind <= uncertain else beaten).append(name)

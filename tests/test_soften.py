@@ -374,7 +374,10 @@ def test_indices_refuse() -> None:
             (lambda: [1, 2, 3][index[0]], "integer index"),
             (lambda: index[0].item(), "item()"),
             (lambda: Y[torch.arange(2), index], "cannot be combined with other indices"),
-            (lambda: index > 1, "does not take a soft index|not supported"),
+            (lambda: index > 1, "> needs the values of a soft index"),
+            (lambda: 1 + index, r"go on with the expected index, index.float\(\)"),
+            (lambda: index * Y.sum(), r"\* needs the values of a soft index"),
+            (lambda: -index[0], "- needs the values of a soft index"),
             (lambda: torch.add(index, 1), "does not take a soft index"),
             (lambda: Y.scatter(1, index.unsqueeze(1), 1.0), "does not take a soft index"),
             (lambda: F.one_hot(index, 2), "num_classes must be at least"),
@@ -382,8 +385,11 @@ def test_indices_refuse() -> None:
             (lambda: Y.__setitem__(index, 0.0), "use x = torch.where"),
             (lambda: bool(index == 0) if index else 0, "Python branch"),
         ]:
-            with pytest.raises((ValueError, TypeError), match=text):
+            with pytest.raises(ValueError, match=text):
                 program()
+        place = re.escape(__file__)
+        with pytest.raises(AttributeError, match=rf"{place}:\d+: .*ts.functional.rank for ranks"):
+            x.argsort(1).argsort(1)
 
 
 # What cannot be smoothed.
@@ -432,7 +438,11 @@ def test_branches_name_the_line() -> None:
         (lambda x: (x > 0).tolist(), "tolist()"),
         (lambda x: (x > 0).numpy(), "numpy()"),
         (lambda x: (x > 0) & x, "compare it first"),
-        (lambda x: 1 / (x > 0), "unsupported operand"),
+        (lambda x: 1 / (x > 0), "/ needs the values of a soft boolean"),
+        (lambda x: (x > 0) ** 2, "and condition.float() in arithmetic"),
+        (lambda x: -(x > 0), "and condition.float() in arithmetic"),
+        (lambda x: (x > 0) < (x > 1), "< needs the values of a soft boolean"),
+        (lambda x: (x > 0) @ x.T, "@ needs the values of a soft boolean"),
         (lambda x: torch.div(x, x > 0), "division"),
         (lambda x: torch.exp(x > 0), "exp does not take a soft boolean"),
         (lambda x: (x > 0).exp(), "call .float() first"),
@@ -451,10 +461,19 @@ def test_branches_name_the_line() -> None:
         (lambda x: 0.5 in x, "in place of a branch"),
         (lambda x: torch.equal(x, Y), "in place of a branch"),
         (lambda x: torch.allclose(x, Y), "in place of a branch"),
-        (lambda x: x // 2.0, "a - b * (a / b).floor()"),
-        (lambda x: 2.0 // x, "a - b * (a / b).floor()"),
+        (lambda x: x // 2.0, "quotient: (a / b).floor()"),
+        (lambda x: 2.0 // x, "quotient: (a / b).floor()"),
+        (lambda x: torch.frac(x), "x - x.trunc()"),
+        (lambda x: x.fmod(2.0), "a - b * (a / b).trunc()"),
+        (lambda x: torch.ones(()).double().copysign(x), "a.abs() * b.sign()"),
+        (lambda x: torch.frexp(x), "2**k"),
+        (lambda x: torch.isin(x, Y), "compare first"),
+        (lambda x: torch.as_tensor(x, dtype=torch.int64), "index with ts.soft.take"),
+        (lambda x: x.gather(1, (x > 0).long()), "torch.where(condition, a, b) for an index"),
+        (lambda x: TABLE[(x > 0).long()], "torch.where(condition, a, b) for an index"),
+        (lambda x: math.floor(x.sum()), "torch's functions in place of math's"),
         (lambda x: x % 1.0, "a - b * (a / b).floor()"),
-        (lambda x: torch.div(x, 2.0, rounding_mode="floor"), "torch.floor(a / b)"),
+        (lambda x: torch.div(x, 2.0, rounding_mode="floor"), "quotient: (a / b).floor()"),
         (lambda x: x.round(decimals=1), "10**decimals"),
         (lambda x: x.quantile(0.5, interpolation="lower"), 'interpolation="linear"'),
         (lambda x: torch.logical_and(x, Y), "compare first"),
@@ -733,8 +752,14 @@ def test_arguments() -> None:
         ({"distribution": 0.3}, "distribution must be a distribution"),
         ({"distribution": ts.Gaussian(scale_matrix=torch.eye(2))}, "use ts.smooth"),
         ({"only": "round"}, r'pass \("round",\)'),
+        ({"only": 3}, r'only must be a collection of names, got 3; pass \("round",\)'),
+        ({"only": (3,)}, r"only must name operators that soften knows, got \[3\]"),
+        ({"exclude": None}, "exclude must be a collection of names, got None"),
         ({"exclude": ("ruond",)}, "exclude must name operators that soften knows, got .'ruond'"),
         ({"tolerance": "wide"}, "tolerance must be a number"),
+        ({"tolerance": True}, "tolerance must be a number"),
+        ({"tolerance": -0.5}, "tolerance must not be negative, got -0.5"),
+        ({"tolerance": math.nan}, "tolerance must not be negative, got nan"),
         ({"num_samples": 0}, "num_samples must be at least 1"),
         ({"seed": 0.5}, "seed must be an int"),
     ]:

@@ -271,6 +271,8 @@ def test_bad_input() -> None:
         soft.topk_mask_quadrature(x, 4, 1, ts.Gumbel())
     with pytest.raises(ValueError, match="num_nodes must be at least 2"):
         soft.argmax_quadrature(x, 1, ts.Gumbel(), num_nodes=1)
+    with pytest.raises(TypeError, match="num_nodes must be an int, got 8.0"):
+        soft.amin_quadrature(x, 1, ts.Gumbel(), num_nodes=8.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dim", [0, -1])

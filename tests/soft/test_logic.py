@@ -164,3 +164,33 @@ def test_bad_probabilities(function: Callable[[Tensor], Tensor]) -> None:
         function(0.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dim must be in"):
         soft.all(torch.ones(2), 3)
+
+
+@pytest.mark.parametrize("function", [soft.logical_and, soft.logical_or, soft.logical_xor])
+def test_shapes_that_do_not_fit(function: Callable[[Tensor, Tensor], Tensor]) -> None:
+    with pytest.raises(ValueError, match=r"p, q must broadcast .* got shapes \(2,\), \(3,\)"):
+        function(torch.ones(2), torch.ones(3))
+
+
+@pytest.mark.parametrize("function", [soft.all, soft.any])
+def test_bad_dimensions(function: Callable[..., Tensor]) -> None:
+    for dim in (0.5, "all", (0.0,)):
+        with pytest.raises(TypeError, match="dim must be an int"):
+            function(torch.ones(2), dim)
+    with pytest.raises(TypeError, match="keepdim must be True or False, got 'yes'"):
+        function(torch.ones(2), keepdim="yes")
+
+
+def test_sides_of_where() -> None:
+    p = torch.tensor([0.25, 1.0])
+    for a, b, expected in [
+        (True, False, [0.25, 1.0]),
+        (torch.tensor([False, True]), 2, [1.5, 1.0]),
+        (torch.tensor([4, 8]), torch.tensor([0, 0]), [1.0, 8.0]),
+    ]:
+        assert soft.where(p, a, b).tolist() == expected
+    for side in ("1", None, [0.0, 1.0], torch.ones(2, dtype=torch.complex64)):
+        with pytest.raises(TypeError, match="b must be a number or a real tensor"):
+            soft.where(p, 0.0, side)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"p, a, b must broadcast .* \(2,\), \(3,\), \(\)"):
+        soft.where(p, torch.zeros(3), 0.0)

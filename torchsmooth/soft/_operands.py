@@ -16,9 +16,9 @@ def elementwise(
 
     `bounds` are further operands, numbers or tensors, by their names.
     """
-    operands = [check_floating(x, "x")]
-    operands += [_tensor(bound, name, operands[0]) for name, bound in bounds.items()]
-    return _promote(operands, distribution)
+    x = check_floating(x, "x")
+    operands = {"x": x} | {name: _tensor(bound, name, x) for name, bound in bounds.items()}
+    return promote(operands, distribution)
 
 
 def pair(
@@ -26,11 +26,11 @@ def pair(
 ) -> tuple[AbstractDistribution, torch.dtype, list[Tensor]]:
     """The same for two operands, of which one may be a number."""
     if isinstance(a, Tensor):
-        operands = [check_floating(a, "a"), _tensor(b, "b", a)]
+        operands = {"a": check_floating(a, "a"), "b": _tensor(b, "b", a)}
     else:
         b = check_floating(b, "b")
-        operands = [_tensor(a, "a", b), b]
-    return _promote(operands, distribution)
+        operands = {"a": _tensor(a, "a", b), "b": b}
+    return promote(operands, distribution)
 
 
 def _tensor(value: object, name: str, like: Tensor) -> Tensor:
@@ -44,13 +44,32 @@ def _tensor(value: object, name: str, like: Tensor) -> Tensor:
     return torch.full((), float(value), dtype=like.dtype, device=like.device)
 
 
-def _promote(
-    operands: list[Tensor], distribution: object
+def promote(
+    operands: dict[str, Tensor], distribution: object
 ) -> tuple[AbstractDistribution, torch.dtype, list[Tensor]]:
+    """The same for tensors by their names."""
     law = check_distribution(distribution)
-    factors = [*operands, law.scale] if isinstance(law.scale, Tensor) else operands
-    dtype = _result_type(factors)
-    return law, dtype, [operand.to(compute_dtype(dtype)) for operand in operands]
+    if law.scale is None:
+        raise ValueError(
+            "distribution must have a scale, got a scale_matrix, under which the noise is not "
+            "independent; use torchsmooth.functional, or ts.smooth"
+        )
+    factors = operands | {"scale": law.scale} if isinstance(law.scale, Tensor) else operands
+    check_broadcast(**factors)
+    dtype = _result_type(list(factors.values()))
+    return law, dtype, [operand.to(compute_dtype(dtype)) for operand in operands.values()]
+
+
+def check_broadcast(**tensors: Tensor) -> None:
+    """Raises a `ValueError` that names the tensors if their shapes do not fit each other."""
+    try:
+        torch.broadcast_shapes(*(t.shape for t in tensors.values()))
+    except RuntimeError:
+        shapes = ", ".join(f"{tuple(t.shape)}" for t in tensors.values())
+        raise ValueError(
+            f"{', '.join(tensors)} must broadcast against each other, got shapes {shapes}; reshape "
+            "them, with a 1 for every dimension that is shared"
+        ) from None
 
 
 def _result_type(tensors: list[Tensor]) -> torch.dtype:

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from .._arguments import check_floating, check_int, compute_dtype
 from .._graph import one_node
 from ..distributions import AbstractDistribution, values_are_readable
-from ._operands import elementwise
+from ._operands import promote
 
 
 def cond(
@@ -225,7 +225,7 @@ def _guard(tree: Any, dead: Tensor) -> Any:
 
 def _probabilities(margin: object, distribution: object) -> tuple[Tensor, Tensor]:
     """P(margin + noise > 0) and the rest, each with the digits of its own tail."""
-    law, _, (margin,) = elementwise(check_floating(margin, "margin"), distribution)
+    law, _, (margin,) = promote({"margin": check_floating(margin, "margin")}, distribution)
     return law.probability_above(-margin), law.probability_below(-margin)
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from .._arguments import check_dim, check_floating
+from ._operands import check_broadcast
 from .logic import check_probability, reachable
 
 
@@ -68,6 +69,7 @@ def take_along_dim(x: Tensor, soft_index: Tensor, dim: int) -> Tensor:
     soft_index = check_probability(soft_index, "soft_index")
     if soft_index.ndim < -dim or soft_index.shape[dim] != x.shape[dim]:
         raise _misfit(soft_index, x.shape[dim], f"along dim {dim}")
+    check_broadcast(x=x, soft_index=soft_index)
     return (soft_index * reachable(x, soft_index)).sum(dim)
 
 

@@ -1,13 +1,15 @@
 """Logic of probabilities. All events are taken to be independent."""
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from .._arguments import check_dim
+from .._arguments import check_bool, check_dim
 from ..distributions import values_are_readable
+from ._operands import check_broadcast
 
 
 # What rounding or an estimate may add to a probability.
@@ -45,7 +47,8 @@ def logical_and(p: Tensor, q: Tensor) -> Tensor:
     >>> ts.soft.logical_and(torch.tensor([0.5, 1.0]), torch.tensor([0.5, 0.25]))
     tensor([0.2500, 0.2500])
     """
-    return check_probability(p, "p") * check_probability(q, "q")
+    p, q = _check_pair(p, q)
+    return p * q
 
 
 def logical_or(p: Tensor, q: Tensor) -> Tensor:
@@ -57,7 +60,7 @@ def logical_or(p: Tensor, q: Tensor) -> Tensor:
     >>> ts.soft.logical_or(torch.tensor([0.5, 1.0]), torch.tensor([0.5, 0.25]))
     tensor([0.7500, 1.0000])
     """
-    return _or(check_probability(p, "p"), check_probability(q, "q"))
+    return _or(*_check_pair(p, q))
 
 
 def logical_xor(p: Tensor, q: Tensor) -> Tensor:
@@ -69,7 +72,7 @@ def logical_xor(p: Tensor, q: Tensor) -> Tensor:
     >>> ts.soft.logical_xor(torch.tensor([0.5, 1.0]), torch.tensor([0.5, 1.0]))
     tensor([0.5000, 0.0000])
     """
-    p, q = check_probability(p, "p"), check_probability(q, "q")
+    p, q = _check_pair(p, q)
     return p * (1 - q) + q * (1 - p)
 
 
@@ -118,7 +121,7 @@ def where(p: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
     **Arguments:**
 
     - `p`: as for `logical_not`.
-    - `a`, `b`: floating-point tensors or numbers that broadcast against `p`.
+    - `a`, `b`: real tensors or numbers that broadcast against `p`.
 
     **Returns:** a tensor of the broadcast shape. It is the expectation of the hard program only if
     neither `a` nor `b` depends on the noise that decides.
@@ -128,6 +131,8 @@ def where(p: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
     tensor([0., 1.])
     """
     p = check_probability(p, "p")
+    a, b = _check_side(a, "a", p), _check_side(b, "b", p)
+    check_broadcast(p=p, a=a, b=b)
     q = 1 - p
     return p * reachable(a, p) + q * reachable(b, q)
 
@@ -149,14 +154,29 @@ def check_probability(p: object, name: str) -> Tensor:
     return p
 
 
+def _check_pair(p: object, q: object) -> tuple[Tensor, Tensor]:
+    p, q = check_probability(p, "p"), check_probability(q, "q")
+    check_broadcast(p=p, q=q)
+    return p, q
+
+
 def _or(p: Tensor, q: Tensor) -> Tensor:
     return p + q * (1 - p)
 
 
-def reachable(value: Tensor | float, p: Tensor) -> Tensor:
+def _check_side(value: object, name: str, p: Tensor) -> Tensor:
+    if isinstance(value, Tensor) and not value.is_complex():
+        return value.to(p.dtype) if value.dtype == torch.bool else value
+    if not isinstance(value, numbers.Real):
+        got = value.dtype if isinstance(value, Tensor) else repr(value)
+        raise TypeError(
+            f"{name} must be a number or a real tensor, got {got}; pass for example 0.0"
+        )
+    return torch.full((), value, dtype=p.dtype, device=p.device)
+
+
+def reachable(value: Tensor, p: Tensor) -> Tensor:
     """The value, but 0 for what is not finite and has probability 0: 0 times it would be NaN."""
-    if not isinstance(value, Tensor):
-        value = torch.full((), value, dtype=p.dtype, device=p.device)
     # Compilers vectorise this, but not isfinite.
     return torch.where((p != 0) | (value.abs() < math.inf), value, 0.0)
 
@@ -168,7 +188,8 @@ def _reduce(
     dim: int | Sequence[int] | None,
     keepdim: bool,
 ) -> Tensor:
-    dims = range(p.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
+    check_bool(keepdim, "keepdim")
+    dims = range(p.ndim) if dim is None else dim if isinstance(dim, Sequence) else [dim]
     dims = sorted({check_dim(d, p) for d in dims})
     kept = [d for d in range(p.ndim) if d not in dims]
     shape = [1 if d in dims else size for d, size in enumerate(p.shape)]

@@ -6,6 +6,8 @@ how far apart the elements lie does not matter. Cost and memory grow with the sq
 of elements, times the number of nodes: for long rows use `torchsmooth.functional`, which samples.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -82,26 +84,23 @@ def topk_mask_quadrature(
     >>> ts.soft.topk_mask_quadrature(torch.tensor([0.0, 1.0, 2.0]), 2, 0, ts.Gaussian(1.0))
     tensor([0.2712, 0.7759, 0.9528])
     """
-    law, dtype, (x,) = elementwise(x, distribution)
-    dim = check_dim(dim, x) - x.ndim  # from the end: the scale may add dimensions
     k = check_int(k, "k", 1, 2)
     check_bool(largest, "largest")
-    x, scale = _rows(x, dim, law)
-    n = x.shape[-1]
+    contest = _contest(x, dim, distribution, num_nodes, largest)
+    n = contest.x.shape[-1]
     if k > n:
         raise ValueError(
             f"k must be at most the number of elements along dim, {n}, got {k}; pass for example "
             f"{max(n, 1)}"
         )
-    noise, weights = law.nodes(num_nodes, dtype=x.dtype, device=x.device)
-    ahead = _ahead(x, scale, noise, law, largest)
     # The law of how many others are ahead, up to k - 1: [..., i, node, count].
+    ahead = contest.ahead
     none = torch.zeros_like(ahead[..., 0, :, None]).expand(*ahead[..., 0, :].shape, k)
     count = torch.cat([torch.ones_like(none[..., :1]), none[..., 1:]], -1)
     for p in ahead.unsqueeze(-1).unbind(-3):
         shifted = torch.cat([torch.zeros_like(count[..., :1]), count[..., :-1]], -1)
         count = count * (1 - p) + shifted * p
-    return (count.sum(-1) @ weights).movedim(-1, dim).to(dtype)
+    return (count.sum(-1) @ contest.weights).movedim(-1, contest.dim).to(contest.dtype)
 
 
 def amax_quadrature(
@@ -158,43 +157,47 @@ def _extremum(
     *,
     largest: bool,
 ) -> Tensor:
-    law, dtype, (x,) = elementwise(x, distribution)
-    dim = check_dim(dim, x) - x.ndim  # from the end: the scale may add dimensions
     check_bool(keepdim, "keepdim")
-    law.mean()  # raises if there is none
-    x, scale = _rows(x, dim, law)
+    contest = _contest(x, dim, distribution, num_nodes, largest)
+    distribution.mean()  # raises if there is none
+    x, dim = contest.x, contest.dim
     if x.shape[-1] == 0:
         raise ValueError(
             f"x must have at least one element along dim {dim}, got none; the extremum of nothing "
             "does not exist"
         )
-    noise, weights = law.nodes(num_nodes, dtype=x.dtype, device=x.device)
-    behind = 1 - _ahead(x, scale, noise, law, largest)
     # Relative to the unperturbed extremum, because the probabilities sum to 1 only nearly.
     base = (x.detach().amax if largest else x.detach().amin)(-1, keepdim=True)
-    values = (x - base).unsqueeze(-1) + scale.unsqueeze(-1) * noise
-    result = base.squeeze(-1) + ((values * behind.prod(-2)) @ weights).sum(-1)
-    return (result.unsqueeze(dim) if keepdim else result).to(dtype)
+    values = (x - base).unsqueeze(-1) + contest.noise
+    densities = (1 - contest.ahead).prod(-2)
+    result = base.squeeze(-1) + ((values * densities) @ contest.weights).sum(-1)
+    return (result.unsqueeze(dim) if keepdim else result).to(contest.dtype)
 
 
-def _rows(x: Tensor, dim: int, law: AbstractDistribution) -> tuple[Tensor, Tensor]:
-    """x and its scale, [..., n] both, with the dimension at the end."""
-    if law.scale is None:
-        raise ValueError(
-            "distribution must have a scale, got a scale_matrix, under which the noise is not "
-            "independent; use torchsmooth.functional, or ts.smooth"
-        )
+class _Contest(NamedTuple):
+    """Every element against all others, the dimension at the end."""
+
+    x: Tensor  # [..., n]
+    noise: Tensor  # [..., n, node], its own, scaled
+    weights: Tensor  # [node]
+    ahead: Tensor  # [..., i, j, node]: probability that j is ahead of i with the noise of the node
+    dim: int  # from the end
+    dtype: torch.dtype  # of the result
+
+
+def _contest(
+    x: Tensor, dim: int, distribution: AbstractDistribution, num_nodes: int, largest: bool
+) -> _Contest:
+    law, dtype, (x,) = elementwise(x, distribution)
+    dim = check_dim(dim, x) - x.ndim  # from the end: the scale may add dimensions
+    num_nodes = check_int(num_nodes, "num_nodes", 2, 128)
+    assert law.scale is not None  # `elementwise` has looked
     x, scale = torch.broadcast_tensors(x, x.new_tensor(1.0) * law.scale)
-    return x.movedim(dim, -1), scale.movedim(dim, -1)
-
-
-def _ahead(
-    x: Tensor, scale: Tensor, noise: Tensor, law: AbstractDistribution, largest: bool
-) -> Tensor:
-    """[..., i, j, node]: the probability that j is ahead of i, if i has the noise of the node."""
-    distance = (x.unsqueeze(-1) - x.unsqueeze(-2)).unsqueeze(-1)
-    distance = distance + (scale.unsqueeze(-1) * noise).unsqueeze(-2)
+    x, scale = x.movedim(dim, -1), scale.movedim(dim, -1)
+    nodes, weights = law.nodes(num_nodes, dtype=x.dtype, device=x.device)
+    noise = scale.unsqueeze(-1) * nodes
+    distance = (x.unsqueeze(-1) - x.unsqueeze(-2)).unsqueeze(-1) + noise.unsqueeze(-2)
     others = law.with_scale(scale[..., None, :, None])
     p = others.probability_above(distance) if largest else others.probability_below(distance)
     itself = torch.eye(x.shape[-1], dtype=torch.bool, device=x.device).unsqueeze(-1)
-    return torch.where(itself, 0.0, p)
+    return _Contest(x, noise, weights, torch.where(itself, 0.0, p), dim, dtype)

@@ -157,12 +157,8 @@ def _common_scale(law: AbstractDistribution, x: Tensor, dim: int, name: str) -> 
             f"distribution must be a Gumbel, the only law under which {name} has a closed form, "
             f"got {law!r}; use {sampled}ts.soft.{name}_quadrature, which integrates"
         )
-    if law.scale is None:
-        raise ValueError(
-            "distribution must have a scale, got a scale_matrix, under which the noise is not "
-            "independent; use torchsmooth.functional, or ts.smooth"
-        )
     if not isinstance(law.scale, Tensor):
+        assert law.scale is not None  # `elementwise` has looked
         return law.scale
     place = law.scale.ndim - (x.ndim - dim)
     if law.scale.ndim > x.ndim or (place >= 0 and law.scale.shape[place] != 1):

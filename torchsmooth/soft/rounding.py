@@ -1,5 +1,6 @@
 """Staircases, smoothed exactly."""
 
+import numbers
 from collections.abc import Sequence
 
 import torch
@@ -103,22 +104,26 @@ def quantize(
     grows with k.
 
     **Raises:** TypeError if `x` or `levels` is not floating-point; ValueError if `levels` is not
-    one increasing row.
+    one increasing row of finite numbers.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.quantize(torch.tensor([-9.0, 0.0, 9.0]), [-1.0, 0.5, 2.0], ts.Logistic(0.1))
     tensor([-1.0000,  0.3862,  2.0000])
     """
     law, dtype, (x,) = elementwise(x, distribution)
+    expected = "levels must be one row of increasing numbers, all of them finite"
     if not isinstance(levels, Tensor):
+        if not isinstance(levels, Sequence) or not all(isinstance(v, numbers.Real) for v in levels):
+            raise TypeError(f"{expected}, got {levels!r}; pass for example [0.0, 1.0]")
         levels = torch.tensor([float(level) for level in levels], dtype=x.dtype, device=x.device)
     levels = check_floating(levels, "levels").to(x.dtype)
-    expected = "levels must be one row of increasing numbers"
     if levels.ndim != 1 or levels.numel() == 0:
         raise ValueError(
             f"{expected}, got shape {tuple(levels.shape)}; pass for example [0.0, 1.0]"
         )
-    if values_are_readable(levels) and not bool((levels.diff() > 0).all()):
+    if values_are_readable(levels) and not bool(
+        (levels.diff() > 0).all() & levels.isfinite().all()
+    ):
         raise ValueError(f"{expected}, got {levels.tolist()}; sort them and leave out repetitions")
     # The levels get the first dimension, so that the scale broadcasts as it does against x.
     ndim = max(x.ndim, law.scale.ndim if isinstance(law.scale, Tensor) else 0)

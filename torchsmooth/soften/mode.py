@@ -237,10 +237,8 @@ def soften(
             "use ts.smooth for the whole function"
         )
     names = NAMES if only is None else _check_names(only, "only")
-    if tolerance is not None and not isinstance(tolerance, Tensor | numbers.Real):
-        raise TypeError(
-            f"tolerance must be a number or a tensor, got {tolerance!r}; pass for example 0.5"
-        )
+    if tolerance is not None:
+        _check_tolerance(tolerance)
     if seed is not None:
         check_int(seed, "seed", 0, 0)
     return Softening(
@@ -254,12 +252,25 @@ def soften(
     )
 
 
-def _check_names(names: Collection[str], argument: str) -> frozenset[str]:
-    if isinstance(names, str):
+def _check_tolerance(tolerance: object) -> None:
+    if isinstance(tolerance, Tensor) and tolerance.is_floating_point():
+        return  # `soft.equal` looks at its values
+    if isinstance(tolerance, bool | Tensor) or not isinstance(tolerance, numbers.Real):
         raise TypeError(
-            f'{argument} must be a collection of names, got {names!r}; pass ("{names}",)'
+            f"tolerance must be a number or a floating-point tensor, got {tolerance!r}; pass for "
+            "example 0.5"
         )
-    unknown = sorted(set(names) - NAMES)
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must not be negative, got {tolerance}; pass for example 0.5")
+
+
+def _check_names(names: Collection[str], argument: str) -> frozenset[str]:
+    if isinstance(names, str) or not isinstance(names, Collection):
+        example = names if isinstance(names, str) else "round"
+        raise TypeError(
+            f'{argument} must be a collection of names, got {names!r}; pass ("{example}",)'
+        )
+    unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise ValueError(
             f"{argument} must name operators that soften knows, got {unknown}; they are "

@@ -174,6 +174,11 @@ def _indexes_by_number(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return any(isinstance(i, Tensor) and i.is_floating_point() for i in items)
 
 
+def _gathers_by_number(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    index = kwargs.get("index", args[2] if len(args) > 2 else None)
+    return isinstance(index, Tensor) and index.is_floating_point()
+
+
 _Concern = Callable[[tuple[Any, ...], dict[str, Any]], bool]
 
 
@@ -196,8 +201,8 @@ def _replace(
 ) -> None:
     for function in functions(operator, *aliases):
         OPERATORS[function] = Rule(operator, apply, "", concerns)
+    remedy = f"use {operator}, which returns a new tensor"
     for function in functions(*in_place):
-        remedy = "use the operator that returns a new tensor, as in x = torch.relu(x)"
         OPERATORS[function] = Rule(operator, None, remedy, concerns)
 
 
@@ -252,32 +257,52 @@ _BRANCH = "use torch.where(condition, a, b) or ts.soft.cond in place of a branch
 _INTEGERS = (
     "stay in floating-point with x.round(), x.floor() or x.trunc(), and index with ts.soft.take"
 )
+_TAKE = (
+    "use ts.soft.take with a row of probabilities, or torch.where(condition, a, b) for an index of "
+    "0 or 1"
+)
 _COMPARE = "compare first, as in x > 0, and combine the conditions"
 _forbid(_BRANCH, "__bool__", "is_nonzero", "equal", "allclose", "__contains__")
 _forbid(
-    f"{_BRANCH}, or x.detach() if the number is only looked at",
+    f"{_BRANCH}, torch's functions in place of math's, or x.detach() if the number is only looked "
+    "at",
     *("item", "tolist", "__float__", "numpy"),
     concerns=_has_gradient,
 )
 _forbid(_INTEGERS, "__int__", "__index__", "long", "int", "short", "char", "byte")
-_forbid(_INTEGERS, "to", "type", "type_as", concerns=_drops_fraction)
-_forbid("use ts.soft.take with a row of probabilities", "__getitem__", concerns=_indexes_by_number)
+_forbid(
+    _INTEGERS,
+    *("to", "type", "type_as", "as_tensor", "asarray", "tensor"),
+    concerns=_drops_fraction,
+)
+_forbid(_TAKE, "__getitem__", concerns=_indexes_by_number)
+_forbid(
+    _TAKE,
+    *("gather", "index_select", "index_add", "index_copy", "index_fill", "scatter", "scatter_add"),
+    concerns=_gathers_by_number,
+)
 _forbid(
     _COMPARE,
     *("bool", "logical_and", "logical_or", "logical_xor", "logical_not", "any", "all"),
-    *("count_nonzero", "isclose", "signbit"),
+    *("count_nonzero", "isclose", "isin", "signbit"),
 )
 _forbid(
     "use torch.where over all entries: how many there are depends on values",
     *("nonzero", "argwhere", "unique", "unique_consecutive", "nonzero_static"),
 )
+_FLOOR = "write it by floor, with the noise on the quotient: (a / b).floor()"
+_forbid(_FLOOR, "floor_divide", "floor_divide_", "__floordiv__", "__rfloordiv__")
+_forbid(_FLOOR, "div", "divide", "div_", "divide_", concerns=_rounds_quotient)
 _forbid(
     "write it by floor, with the noise on the quotient: a - b * (a / b).floor()",
-    *("floor_divide", "remainder", "fmod", "frac"),
-    *("floor_divide_", "remainder_", "fmod_", "frac_"),
-    *("__floordiv__", "__rfloordiv__", "__mod__", "__rmod__"),
+    *("remainder", "remainder_", "__mod__", "__rmod__"),
 )
-_forbid("use torch.floor(a / b)", "div", "divide", "div_", "divide_", concerns=_rounds_quotient)
+_forbid(
+    "write it by trunc, with the noise on the quotient: a - b * (a / b).trunc()", "fmod", "fmod_"
+)
+_forbid("write it by trunc: x - x.trunc()", "frac", "frac_")
+_forbid("write it by sign: a.abs() * b.sign()", "copysign", "copysign_")
+_forbid("divide by 2**k for a k of your own: the exponent is an integer", "frexp")
 _forbid("use torch.maximum or torch.minimum", "fmax", "fmin")
 _forbid("use torch.amax and torch.amin", "aminmax", "cummax", "cummin")
 _forbid("use torch.sort, torch.median or torch.quantile", "kthvalue", "mode", "nanmedian")

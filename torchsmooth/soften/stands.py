@@ -87,6 +87,37 @@ class Stand:
     __hash__ = object.__hash__
 
 
+def _refused(symbol: str) -> Callable[..., Any]:
+    def refused(self: Stand, *_: Any) -> Any:
+        raise self._refuse(symbol)
+
+    return refused
+
+
+# What a subclass does not define itself; Python's own TypeError would not name the line.
+for _symbol, _names in {
+    "<": "lt",
+    "<=": "le",
+    ">": "gt",
+    ">=": "ge",
+    "+": "add radd pos",
+    "-": "sub rsub neg",
+    "*": "mul rmul",
+    "/": "truediv rtruediv",
+    "//": "floordiv rfloordiv",
+    "%": "mod rmod",
+    "**": "pow rpow",
+    "@": "matmul rmatmul",
+    "&": "and rand",
+    "|": "or ror",
+    "^": "xor rxor",
+    "~": "invert",
+    "abs()": "abs",
+}.items():
+    for _name in _names.split():
+        setattr(Stand, f"__{_name}__", _refused(_symbol))
+
+
 @final
 class SoftBoolean(Stand):
     """The result of a comparison inside a block of `soften`: events with their probabilities.
@@ -110,8 +141,8 @@ class SoftBoolean(Stand):
     _noun = "a soft boolean"
     _number = "`.probability`"
     _remedy = (
-        "use torch.where(condition, a, b) or ts.soft.cond in place of a branch, and &, |, ~ in "
-        "place of and, or, not"
+        "use torch.where(condition, a, b) or ts.soft.cond in place of a branch, &, |, ~ in place "
+        "of and, or, not, and condition.float() in arithmetic"
     )
 
     def __init__(self, probability: Tensor) -> None:
@@ -166,7 +197,8 @@ class SoftBoolean(Stand):
         if not name.endswith("_") and getattr(Tensor, name, None) in EVENTS:
             return functools.partial(_method, getattr(Tensor, name), self)
         raise AttributeError(
-            f"a soft boolean has no {name}; call .float() first for its probability as a tensor"
+            f"{innermost_user()}: a soft boolean has no {name}; call .float() first for its "
+            "probability as a tensor"
         )
 
     def _refuse_in_place(self, operator: str) -> ValueError:
@@ -284,7 +316,8 @@ class SoftIndex(Stand):
     _number = "`.probabilities`"
     _remedy = (
         "index by it with x[index], torch.gather or torch.take_along_dim, which are "
-        "ts.soft.take and ts.soft.take_along_dim of its probabilities"
+        "ts.soft.take and ts.soft.take_along_dim of its probabilities, or go on with the expected "
+        "index, index.float()"
     )
 
     def __init__(
@@ -309,6 +342,12 @@ class SoftIndex(Stand):
 
     def __bool__(self) -> bool:
         raise self._refuse("a Python branch (if, while, assert, and, or, not)")
+
+    def __getattr__(self, name: str) -> Any:
+        ranks = "use ts.functional.rank for ranks, or " if name == "argsort" else ""
+        raise AttributeError(
+            f"{innermost_user()}: a soft index has no {name}; {ranks}{self._remedy}"
+        )
 
     dtype = torch.int64
     """That of the tensor it stands for."""
