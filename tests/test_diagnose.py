@@ -304,6 +304,10 @@ def test_report() -> None:
     assert [row.split()[0] for row in rows] == ["[0]", "[1]", "[2]"]
     assert all(c.reason in row for c, row in zip(report.coordinates, rows, strict=True))
     assert hint.startswith("float32 hides")
+    assert "smoothed by Gaussian(scale=0.1)," in title
+    wide = diagnose(lambda y: y.sum(), torch.tensor([0.45, 3.0]), num_samples=4, seed=0)
+    assert "smoothed by Gaussian(scale=0.1 to 0.3)," in str(wide)
+    assert wide.to_dict()["distribution"] == "Gaussian(scale=0.1 to 0.3)"
     smooth = diagnose(lambda y: y.sum(), x, num_samples=4, seed=0)
     assert "hides" not in str(smooth)
     graphless = diagnose(lambda y: float(y.detach().sum()), x.double(), num_samples=4, seed=0)

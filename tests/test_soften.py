@@ -467,6 +467,8 @@ def test_branches_name_the_line() -> None:
         (lambda x: x.fmod(2.0), "a - b * (a / b).trunc()"),
         (lambda x: torch.ones(()).double().copysign(x), "a.abs() * b.sign()"),
         (lambda x: torch.frexp(x), "2**k"),
+        (lambda x: torch.angle(x), "torch.where(x < 0, math.pi, 0.0)"),
+        (lambda x: F.grid_sample(Y[None, None], x[None, :, None, :2], mode="nearest"), "bilinear"),
         (lambda x: torch.isin(x, Y), "compare first"),
         (lambda x: torch.as_tensor(x, dtype=torch.int64), "index with ts.soft.take"),
         (lambda x: x.gather(1, (x > 0).long()), "torch.where(condition, a, b) for an index"),
@@ -554,6 +556,8 @@ def test_report() -> None:
         (name, 2, (__file__, line))
         for name in ("gt", "lt", "logical_and", "round", "relu", "where")
     ]
+    assert [report[0].operator, report[-1].operator] == ["gt", "where"]
+    assert repr(report) == str(report)
     table = str(report).splitlines()
     assert len(table) == len(report) + 1
     assert re.fullmatch(rf"gt +ts\.soft\.greater +2 +{re.escape(__file__)}:{line}", table[1])

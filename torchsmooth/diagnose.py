@@ -174,8 +174,8 @@ class Diagnosis:
         ]
         title = (
             f"f(x) = {self.value:.6g} in {str(self.dtype).removeprefix('torch.')}; smoothed by "
-            f"{self.distribution!r}, ± one standard error of {self.repetitions} independent "
-            f"repetitions of {self.num_samples} samples"
+            f"{_law_text(self.distribution)}, ± one standard error of {self.repetitions} "
+            f"independent repetitions of {self.num_samples} samples"
         )
         if self.dtype == torch.float32 and any(v != "smooth" for v in self.verdicts):
             lines.append("float32 hides what is finer than its rounding: x.double() sees more")
@@ -185,7 +185,7 @@ class Diagnosis:
         """Everything as numbers, strings, lists and dictionaries, as `json.dump` takes them."""
         return {
             "value": self.value,
-            "distribution": repr(self.distribution),
+            "distribution": _law_text(self.distribution),
             "num_samples": self.num_samples,
             "repetitions": self.repetitions,
             "dtype": str(self.dtype),
@@ -218,6 +218,15 @@ class Diagnosis:
         axes[0, 0].legend(fontsize="small")
         axes[0, 1].legend(fontsize="small")
         return figure
+
+
+def _law_text(distribution: AbstractDistribution) -> str:
+    """As its repr, which keeps the values of tensors to itself."""
+    if not isinstance(distribution.scale, Tensor) or distribution.scale.numel() == 0:
+        return repr(distribution)
+    low, high = (f"{float(v):.4g}" for v in distribution.scale.detach().aminmax())
+    scale = low if low == high else f"{low} to {high}"
+    return f"{type(distribution).__name__}(scale={scale})"
 
 
 def _limit_text(limit: DirectionalDerivative) -> str:

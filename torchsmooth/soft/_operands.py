@@ -52,7 +52,7 @@ def promote(
     if law.scale is None:
         raise ValueError(
             "distribution must have a scale, got a scale_matrix, under which the noise is not "
-            "independent; use torchsmooth.functional, or ts.smooth"
+            "independent; pass scale=, or use torchsmooth.functional or ts.smooth"
         )
     factors = operands | {"scale": law.scale} if isinstance(law.scale, Tensor) else operands
     check_broadcast(**factors)

@@ -179,6 +179,10 @@ def _gathers_by_number(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return isinstance(index, Tensor) and index.is_floating_point()
 
 
+def _takes_the_nearest(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return "nearest" in (*args[2:], *kwargs.values())
+
+
 _Concern = Callable[[tuple[Any, ...], dict[str, Any]], bool]
 
 
@@ -302,6 +306,8 @@ _forbid(
 )
 _forbid("write it by trunc: x - x.trunc()", "frac", "frac_")
 _forbid("write it by sign: a.abs() * b.sign()", "copysign", "copysign_")
+_forbid("compare, as in torch.where(x < 0, math.pi, 0.0)", "angle")
+_forbid('use mode="bilinear"', "grid_sample", concerns=_takes_the_nearest)
 _forbid("divide by 2**k for a k of your own: the exponent is an integer", "frexp")
 _forbid("use torch.maximum or torch.minimum", "fmax", "fmin")
 _forbid("use torch.amax and torch.amin", "aminmax", "cummax", "cummin")

@@ -30,6 +30,9 @@ class Replacements:
     def __len__(self) -> int:
         return len(self._counts)
 
+    def __getitem__(self, i: int) -> Replacement:
+        return list(self)[i]
+
     def add(self, operator: str, twin: str, place: Place) -> None:
         key = (operator, twin, place)
         self._counts[key] = self._counts.get(key, 0) + 1
@@ -49,3 +52,5 @@ class Replacements:
             for name, twin, count, place in rows
         ]
         return "\n".join(lines)
+
+    __repr__ = __str__
