@@ -62,12 +62,15 @@ def promote(
 
 def check_broadcast(**tensors: Tensor) -> None:
     """Raises a `ValueError` that names the tensors if their shapes do not fit each other."""
+    shapes = [t.shape for t in tensors.values() if t.ndim > 0]
+    if all(shape == shapes[0] for shape in shapes):  # quicker, and what is usual
+        return
     try:
-        torch.broadcast_shapes(*(t.shape for t in tensors.values()))
+        torch.broadcast_shapes(*shapes)
     except RuntimeError:
-        shapes = ", ".join(f"{tuple(t.shape)}" for t in tensors.values())
+        got = ", ".join(f"{tuple(t.shape)}" for t in tensors.values())
         raise ValueError(
-            f"{', '.join(tensors)} must broadcast against each other, got shapes {shapes}; reshape "
+            f"{', '.join(tensors)} must broadcast against each other, got shapes {got}; reshape "
             "them, with a 1 for every dimension that is shared"
         ) from None
 

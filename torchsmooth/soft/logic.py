@@ -172,7 +172,7 @@ def _check_side(value: object, name: str, p: Tensor) -> Tensor:
         raise TypeError(
             f"{name} must be a number or a real tensor, got {got}; pass for example 0.0"
         )
-    return torch.full((), value, dtype=p.dtype, device=p.device)
+    return torch.full((), float(value), dtype=p.dtype, device=p.device)
 
 
 def reachable(value: Tensor, p: Tensor) -> Tensor:

@@ -126,7 +126,7 @@ def amax_quadrature(
     >>> ts.soft.amax_quadrature(torch.zeros(2), 0, ts.Gaussian())  # 1 / sqrt(pi)
     tensor(0.5642)
     """
-    return _extremum(x, dim, distribution, keepdim, num_nodes, largest=True)
+    return _extremum(_contest(x, dim, distribution, num_nodes, True), keepdim)
 
 
 def amin_quadrature(
@@ -145,33 +145,7 @@ def amin_quadrature(
     >>> ts.soft.amin_quadrature(torch.zeros(2), 0, ts.Gaussian())
     tensor(-0.5642)
     """
-    return _extremum(x, dim, distribution, keepdim, num_nodes, largest=False)
-
-
-def _extremum(
-    x: Tensor,
-    dim: int,
-    distribution: AbstractDistribution,
-    keepdim: bool,
-    num_nodes: int,
-    *,
-    largest: bool,
-) -> Tensor:
-    check_bool(keepdim, "keepdim")
-    contest = _contest(x, dim, distribution, num_nodes, largest)
-    distribution.mean()  # raises if there is none
-    x, dim = contest.x, contest.dim
-    if x.shape[-1] == 0:
-        raise ValueError(
-            f"x must have at least one element along dim {dim}, got none; the extremum of nothing "
-            "does not exist"
-        )
-    # Relative to the unperturbed extremum, because the probabilities sum to 1 only nearly.
-    base = (x.detach().amax if largest else x.detach().amin)(-1, keepdim=True)
-    values = (x - base).unsqueeze(-1) + contest.noise
-    densities = (1 - contest.ahead).prod(-2)
-    result = base.squeeze(-1) + ((values * densities) @ contest.weights).sum(-1)
-    return (result.unsqueeze(dim) if keepdim else result).to(contest.dtype)
+    return _extremum(_contest(x, dim, distribution, num_nodes, False), keepdim)
 
 
 class _Contest(NamedTuple):
@@ -183,6 +157,8 @@ class _Contest(NamedTuple):
     ahead: Tensor  # [..., i, j, node]: probability that j is ahead of i with the noise of the node
     dim: int  # from the end
     dtype: torch.dtype  # of the result
+    law: AbstractDistribution
+    largest: bool  # whether that is ahead, or the smallest
 
 
 def _contest(
@@ -200,4 +176,21 @@ def _contest(
     others = law.with_scale(scale[..., None, :, None])
     p = others.probability_above(distance) if largest else others.probability_below(distance)
     itself = torch.eye(x.shape[-1], dtype=torch.bool, device=x.device).unsqueeze(-1)
-    return _Contest(x, noise, weights, torch.where(itself, 0.0, p), dim, dtype)
+    return _Contest(x, noise, weights, torch.where(itself, 0.0, p), dim, dtype, law, largest)
+
+
+def _extremum(contest: _Contest, keepdim: bool) -> Tensor:
+    check_bool(keepdim, "keepdim")
+    contest.law.mean()  # raises if there is none
+    x, dim = contest.x, contest.dim
+    if x.shape[-1] == 0:
+        raise ValueError(
+            f"x must have at least one element along dim {dim}, got none; the extremum of nothing "
+            "does not exist"
+        )
+    # Relative to the unperturbed extremum, because the probabilities sum to 1 only nearly.
+    base = (x.detach().amax if contest.largest else x.detach().amin)(-1, keepdim=True)
+    values = (x - base).unsqueeze(-1) + contest.noise
+    first = (1 - contest.ahead).prod(-2)
+    result = base.squeeze(-1) + ((values * first) @ contest.weights).sum(-1)
+    return (result.unsqueeze(dim) if keepdim else result).to(contest.dtype)

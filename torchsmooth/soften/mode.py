@@ -260,7 +260,7 @@ def _check_tolerance(tolerance: object) -> None:
             f"tolerance must be a number or a floating-point tensor, got {tolerance!r}; pass for "
             "example 0.5"
         )
-    if not tolerance >= 0:
+    if not float(tolerance) >= 0:
         raise ValueError(f"tolerance must not be negative, got {tolerance}; pass for example 0.5")
 
 
