@@ -387,8 +387,10 @@ class AbstractDistribution(abc.ABC):
         # In wide intervals the gaps at both ends count. In narrow ones they cancel: there the
         # probabilities of lying above are averaged over the interval.
         narrow = hi - lo <= _narrow(x.dtype) * scale
-        ends = torch.where(x > hi, hi, torch.where(x > lo, x, lo))
-        wide = ends + self._gap(x - lo, scale) - self._gap(x - hi, scale)
+        # Compiled code keeps the masks of a `where` as bool tensors, slowly; clamp has none. It has
+        # the slope 1 at both ends. So the distance from the lower one counts as positive there.
+        above_lo = x - lo + torch.finfo(x.dtype).tiny
+        wide = x.clamp(lo, hi) + self._gap(above_lo, scale) - self._gap(x - hi, scale)
         start, width = torch.where(narrow, lo, 0.0), torch.where(narrow, hi - lo, 0.0)
         rise = self._narrow_rise(x - hi, width, scale)
         return torch.where(narrow, start + rise, wide).to(dtype)
@@ -931,10 +933,7 @@ class Logistic(AbstractTailLaw):
         return torch.sigmoid(-self._ratio(distance, scale))
 
     def _exponential(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """z = x / scale, e = exp(-|z|) and 1 / (1 + e), one expression for values and slopes.
-
-        A compiler that fuses both computes the exponential once.
-        """
+        """z = x / scale, e = exp(-|z|) and 1 / (1 + e)."""
         z = (x / scale).clamp(-self._reach, self._reach)
         e = torch.where(z < 0, z, -z).exp()
         return z, e, 1 / (1 + e)
@@ -944,27 +943,26 @@ class Logistic(AbstractTailLaw):
         return e * rest * rest
 
     def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
-        z, e, rest = self._exponential(x, scale)
-        return torch.where(z < 0, rest, e * rest)
+        return torch.sigmoid(-x / scale)
 
     def _value_of_below(self, x: Tensor, scale: float | Tensor) -> Tensor:
-        z, e, rest = self._exponential(x, scale)
-        return torch.where(z < 0, e * rest, rest)
+        return torch.sigmoid(x / scale)
 
     def _value_of_gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
         _, e, _ = self._exponential(x, scale)
         return scale * torch.log1p(e)
 
     def _slopes_of_below(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
-        z, e, rest = self._exponential(x, scale)
-        density = e * rest * rest / scale
+        # The value times its distance from 1 would be 0 where the value rounds to 1. One division,
+        # because beside the exponential these are what compiled code takes its time for.
+        z, e, _ = self._exponential(x, scale)
+        density = e / ((1 + e).square() * scale)
         return density, -z * density
 
     def _slopes_of_gap(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
         z, e, rest = self._exponential(x, scale)
         tail = e * rest
-        in_scale = torch.log1p(e) + torch.where(z < 0, -z, z) * tail
-        return torch.where(x > 0, -tail, tail), in_scale
+        return torch.where(x > 0, -tail, tail), torch.log1p(e) + torch.where(z < 0, -z, z) * tail
 
     def _narrow_rise(self, beyond: Tensor, width: Tensor, scale: float | Tensor) -> Tensor:
         # The difference of two softplus, log(1 + (exp(width) - 1) P(noise < beyond)) at scale 1.

@@ -191,6 +191,19 @@ def test_gradient_in_the_scale_far_out() -> None:
     torch.testing.assert_close(slope, -1 / (math.pi * x), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("law", LAWS)
+def test_slopes_of_clamp_at_its_bounds(law: str) -> None:
+    """There the hard clamp has a kink, the expectation none."""
+    noise, scale = SCIPY[law], 0.3
+    x = torch.tensor([-1.0, 1.0], dtype=torch.float64, requires_grad=True)
+    bounds = [torch.full((2,), b, dtype=torch.float64, requires_grad=True) for b in (-1.0, 1.0)]
+    slopes = torch.autograd.grad(soft.clamp(x, *bounds, LAWS[law](scale)).sum(), (x, *bounds))
+    to_lo, to_hi = (bound.detach() - x.detach() for bound in bounds)
+    below, above = noise.cdf(to_lo / scale), noise.sf(to_hi / scale)
+    for actual, expected in zip(slopes, (1 - below - above, below, above), strict=True):
+        np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("law", [law for law in LAWS if law != "cauchy"])
 def test_gap_of_the_relu_does_not_drown(law: str) -> None:
     # The slope of E relu(x + scale noise) in the scale is E[noise; noise > -x / scale].
