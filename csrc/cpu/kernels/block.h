@@ -111,15 +111,6 @@ TS_HD void word_weights(const Noise<T>& noise, const uint32_t (&word)[kLanes], T
   }
 }
 
-// The same, of a dimension alone.
-template <class T>
-TS_HD void block_weights(const Noise<T>& noise, int64_t element, int64_t j, int64_t first_quad,
-                         T* epsilon, T* score, T* scale) {
-  uint32_t word[kLanes];
-  block_words(noise.points, *noise.seed, element, j, first_quad, word);
-  word_weights(noise, word, epsilon, score, scale);
-}
-
 // Sums over the lanes of many blocks, kept kQuads at a time and flushed into wider sums.
 template <class T, class Sum>
 struct LaneSums {

@@ -275,11 +275,12 @@ TS_HD void render_samples(const Noise<T>& noise, Range range, const Scene<T>& sc
   Views<T> views(scene, scratch);
   for_each_block(range, [&](int64_t first_quad) {
     T y[kPose][kLanes], weight[2 * kPose][kLanes];
-    for (int j = 0; j < kPose; ++j) {
-      block_weights<T>(noise, range.element, j, first_quad, y[j], weight[j], weight[kPose + j]);
+    const auto perturb_one = [&](int64_t j, const uint32_t(&word)[kLanes]) {
+      word_weights<T>(noise, word, y[j], weight[j], weight[kPose + j]);
       const T scale = noise.scale_at(range.element, j);
       for (int t = 0; t < kLanes; ++t) y[j][t] = fused(scale, y[j][t], x[j]);
-    }
+    };
+    for_each_dimension(noise.points, *noise.seed, kPose, range.element, first_quad, perturb_one);
     // Lanes in the order of their samples, so that those behind the end of the range are the last.
     int lanes[kLanes], count = 0;
     for (int i = 0; i < kLanes; ++i) {

@@ -180,17 +180,17 @@ struct PathBlock {
   TS_HD void draw(const Noise<T>& noise, Range range, int64_t first_quad, const T* x, T* scores,
                   T* scale_weights) {
     T epsilon[kLanes], unused[kLanes];
-    for (int64_t j = 0; j < n; ++j) {
-      block_weights<T>(noise, range.element, j, first_quad, epsilon,
-                       scores ? scores + j * kLanes : unused,
-                       scale_weights ? scale_weights + j * kLanes : unused);
+    const auto take = [&](int64_t j, const uint32_t(&word)[kLanes]) {
+      word_weights<T>(noise, word, epsilon, scores ? scores + j * kLanes : unused,
+                      scale_weights ? scale_weights + j * kLanes : unused);
       const T s = noise.scale_at(range.element, j), center = x[j];
       for (int group = 0; group < kLanes / kPathLanes; ++group) {
         T* const out = weight + (group * n + j) * kPathLanes;
         for (int t = 0; t < kPathLanes; ++t)
           out[t] = bounds.clamp(fused(s, epsilon[group * kPathLanes + t], center));
       }
-    }
+    };
+    for_each_dimension(noise.points, *noise.seed, n, range.element, first_quad, take);
   }
 
   // Calls visit(lane, cell) for the paths of all samples of the range.

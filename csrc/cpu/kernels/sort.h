@@ -97,13 +97,13 @@ struct SortedBlock {
 
   // Lanes behind the end of the range get weights of 0.
   TS_HD void draw(const Noise<T>& noise, Range range, int64_t first_quad, const T* x) {
-    for (int64_t j = 0; j < n; ++j) {
+    const auto take = [&](int64_t j, const uint32_t(&word)[kLanes]) {
       const int64_t row = j * kLanes;
-      block_weights<T>(noise, range.element, j, first_quad, y + row, weight + row,
-                       weight + n * kLanes + row);
+      word_weights<T>(noise, word, y + row, weight + row, weight + n * kLanes + row);
       const T s = noise.scale_at(range.element, j), center = x[j];
       for (int t = 0; t < kLanes; ++t) y[row + t] = fused(s, y[row + t], center);
-    }
+    };
+    for_each_dimension(noise.points, *noise.seed, n, range.element, first_quad, take);
     if (is_whole(first_quad, range)) return;
     for (int64_t j = 0; j < 2 * n; ++j) {
       for (int t = 0; t < kLanes; ++t)
