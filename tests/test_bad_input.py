@@ -72,6 +72,11 @@ SHARED = {
         TypeError,
         ("distribution must be a distribution of torchsmooth", "got str", "ts.Logistic(scale=0.3)"),
     ),
+    "distribution is a class": (
+        {"distribution": ts.Gumbel},
+        TypeError,
+        ("distribution must be", "got the class Gumbel", "ts.Gumbel(scale=0.3)"),
+    ),
     "distribution is torch's": (
         {"distribution": distributions.Normal(0.0, 1.0)},
         TypeError,

@@ -716,3 +716,9 @@ def test_from_torch_repr() -> None:
 def test_abstract_laws_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="abstract"):
         AbstractDistribution()  # type: ignore[abstract]
+
+
+def test_law_of_torch_without_a_mean() -> None:
+    law = ts.FromTorch(torch.distributions.Cauchy(0.0, 1.0))
+    with pytest.raises(ValueError, match="distribution must have a mean"):
+        law.mean()

@@ -24,6 +24,12 @@ def check_floating(x: object, name: str) -> Tensor:
 
 
 def check_distribution(distribution: object) -> AbstractDistribution:
+    if isinstance(distribution, type) and issubclass(distribution, AbstractDistribution):
+        name = distribution.__name__
+        raise TypeError(
+            f"distribution must be a distribution of torchsmooth, got the class {name}; call it: "
+            f"ts.{name}(scale=0.3)"
+        )
     if not isinstance(distribution, AbstractDistribution):
         raise TypeError(
             "distribution must be a distribution of torchsmooth, such as ts.Logistic(scale=0.3), "

@@ -349,11 +349,14 @@ class AbstractDistribution(abc.ABC):
         """
         scale = self._elementwise_scale("mean")
         if self._mean is None:
-            raise ValueError(
-                f"distribution must have a mean, because without one the expectation of an "
-                f"unbounded function does not exist, got {self!r}; use Logistic or Gaussian"
-            )
+            raise self._has_no_mean()
         return self._mean * scale
+
+    def _has_no_mean(self) -> ValueError:
+        return ValueError(
+            "distribution must have a mean, because without one the expectation of an unbounded "
+            f"function does not exist, got {self!r}; use Logistic or Gaussian"
+        )
 
     def relu_gap(self, x: Tensor) -> Tensor:
         """E max(x + noise, 0) - max(x, 0), elementwise.
@@ -1493,7 +1496,10 @@ class FromTorch(AbstractDistribution):
         return 1e60  # the law may have a scale of its own
 
     def mean(self) -> float | Tensor:
-        return self.distribution.mean * self._elementwise_scale("mean")
+        mean = self.distribution.mean
+        if values_are_readable(mean) and not bool(mean.isfinite().all()):
+            raise self._has_no_mean()
+        return mean * self._elementwise_scale("mean")
 
     def draw(
         self,
