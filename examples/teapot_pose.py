@@ -227,13 +227,13 @@ def learning_rate(step: int, steps: int, first: float) -> float:
 
 
 def success_rate(angles: Tensor) -> tuple[float, tuple[float, float]]:
-    """The share of seeds that succeed, and its 95 % interval (Wilson's)."""
-    return share((angles < SUCCESS).sum().item(), len(angles))
+    """The share of seeds that succeed, and its interval."""
+    return share(int((angles < SUCCESS).sum()), len(angles))
 
 
-def share(successes: int | float, trials: int) -> tuple[float, tuple[float, float]]:
-    test = stats.binomtest(round(successes), trials)
-    low, high = test.proportion_ci(0.95, method="wilson")
+def share(successes: int, trials: int) -> tuple[float, tuple[float, float]]:
+    """With its 95 % interval (Wilson's)."""
+    low, high = stats.binomtest(successes, trials).proportion_ci(0.95, method="wilson")
     return successes / trials, (float(low), float(high))
 
 
@@ -244,7 +244,7 @@ def draw_optimization(training: Training, poses: Poses, path: Path) -> None:
     steps = [row["step"] for row in training.history]
     rates = [row["success"] for row in training.history]
     seeds = len(poses.truth)
-    intervals = [share(rate * seeds, seeds)[1] for rate in rates]
+    intervals = [share(round(rate * seeds), seeds)[1] for rate in rates]
     with plotting.style():
         figure = Figure(figsize=(14, 3.8), layout="constrained")
         left, middle, right = figure.subplots(1, 3)

@@ -207,7 +207,7 @@ def test_what_a_pose_does_is_its_own_affair():
     """A seed goes the same way in a larger batch."""
     args = arguments()
     mesh = teapot_pose.load_mesh(args)
-    ways = []
+    ways, moments = [], []
     for count in (1, 3):
         poses = teapot_pose.Poses(0, 3, 3)
         for name in ("truth", "start", "passed"):
@@ -222,7 +222,8 @@ def test_what_a_pose_does_is_its_own_affair():
             step(number)
         assert poses.passed[0].equal(poses.start)
         ways.append(torch.cat((poses.passed, poses.pose.detach()[None]))[:, 0])
-    assert ways[0].equal(ways[1])
+        moments.append(optimizer.state[poses.pose]["exp_avg"][0])
+    assert ways[0].equal(ways[1]) and moments[0].equal(moments[1])
     assert (ways[0][1:] != ways[0][:-1]).all()
 
 
