@@ -22,6 +22,6 @@ def test_is_loaded():
 
 
 @pytest.mark.parametrize("name", _ops.NAMES)
-def test_every_op_has_a_cuda_kernel(name):
+def test_ops_have_cuda_kernels(name):
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
-    assert has_kernel(f"torchsmooth::{name}", "CUDA")
+    assert has_kernel(f"torchsmooth::{name}", "CUDA") == (name not in _ops.TWINS_ON_CUDA)

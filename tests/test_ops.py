@@ -24,7 +24,7 @@ from hypothesis import given, strategies as st
 from torch import Tensor
 
 import torchsmooth as ts
-from torchsmooth import _reference
+from torchsmooth import _ops, _reference
 from torchsmooth.distributions import LAWS
 from torchsmooth.samplers import SAMPLERS
 
@@ -39,7 +39,6 @@ DTYPES = [torch.float32, torch.float64]
 ELEMENTS = 3
 SAMPLES = 36  # a block of 32 and a piece; pairs of pairs
 SEED = -0x0123456789ABCDEF
-TWINS_ON_CUDA = ("hard_shortest_path_graph",)
 
 SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gaussian": lambda x: x,
@@ -146,7 +145,7 @@ def test_schema(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_kernels(name: str, device: torch.device) -> None:
-    kernel = "CPU" if name in TWINS_ON_CUDA else device.type.upper()
+    kernel = "CPU" if name in _ops.TWINS_ON_CUDA else device.type.upper()
     for key in (kernel, "Meta", "CompositeExplicitAutograd", "Autograd"):
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"torchsmooth::{name}", key), key
 

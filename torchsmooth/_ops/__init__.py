@@ -6,7 +6,7 @@ kernel the plain PyTorch twin of the op runs instead.
 
 from . import noise as noise
 from .autograd import NoVmap as NoVmap, first_order as first_order
-from .library import NAMES as NAMES
+from .library import NAMES as NAMES, TWINS_ON_CUDA as TWINS_ON_CUDA
 from .render import RenderOptions as RenderOptions, hard_render as hard_render, render as render
 from .shortest_path import (
     PathOptions as PathOptions,

@@ -23,6 +23,8 @@ NAMES = (
     "render_backward",
     "evaluate_law",
 )
+# On CUDA devices these are computed by their twins.
+TWINS_ON_CUDA = ("hard_shortest_path_graph",)
 
 
 def _load() -> None:
