@@ -9,7 +9,6 @@ import pytest
 import scipy.integrate
 import scipy.stats
 import torch
-import torch.autograd.forward_ad as forward_ad
 from facts import COMPACT, SCIPY, assert_mean, assert_mean_gradient, replicate
 from hypothesis import given, strategies as st
 from torch import Tensor
@@ -245,7 +244,7 @@ def test_one_pass_and_two_passes_agree(
     x, scale, grad = torch.randn(3, n), 0.5 + torch.rand(3, n), torch.randn(3, n, n)
     gradients = []
     for one_pass in (False, True):
-        monkeypatch.setattr(_ops.sorting, "_in_one_pass", lambda *_, answer=one_pass: answer)
+        monkeypatch.setattr(_ops.SortOptions, "in_one_pass", lambda *_, answer=one_pass: answer)
         leaves = [t.clone().requires_grad_() for t in (x, scale)]
         matrix = ts.functional.argsort(
             leaves[0],
@@ -549,7 +548,7 @@ def test_diagonal_scale_matrix_is_a_scale_per_dimension(
     torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
 
 
-# --- derivatives that do not exist raise -----------------------------------------------------
+# --- torch.func ------------------------------------------------------------------------------
 
 
 def smoothed(x: Tensor) -> Tensor:
@@ -558,39 +557,9 @@ def smoothed(x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("n", [3, 12])
 def test_func_grad(n: int) -> None:
-    """The transforms that do exist agree with autograd."""
+    """It agrees with autograd; `test_derivatives.py` has the others."""
     x = torch.randn(2, n, requires_grad=True)
     weight = torch.randn(2, n, n)
     (expected,) = torch.autograd.grad(smoothed(x), x, weight)
     actual = torch.func.grad(lambda y: (weight * smoothed(y)).sum())(x.detach())
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
-
-
-def test_vmap_raises() -> None:
-    with pytest.raises(NotImplementedError, match="as a batch dimension instead"):
-        torch.vmap(smoothed)(torch.randn(2, 3))
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own
-@pytest.mark.parametrize("n", [3, 12])
-def test_forward_mode_raises(n: int) -> None:
-    x = torch.randn(n)
-    with pytest.raises(NotImplementedError, match="jvp"):
-        torch.func.jvp(smoothed, (x,), (torch.ones(n),))
-    with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="jvp"):
-        smoothed(forward_ad.make_dual(x, torch.ones(n)))
-
-
-@pytest.mark.parametrize("n", [3, 12])
-def test_second_derivatives_raise(n: int) -> None:
-    def loss(x: Tensor) -> Tensor:
-        return smoothed(x).square().sum()
-
-    x = torch.randn(n, requires_grad=True)
-    (gradient,) = torch.autograd.grad(loss(x), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="second derivative"):
-        gradient.sum().backward()
-    with pytest.raises(RuntimeError, match="second derivative"):
-        torch.autograd.functional.hessian(loss, x.detach())
-    with pytest.raises(RuntimeError, match="second derivative"):
-        torch.func.grad(lambda y: torch.func.grad(loss)(y).sum())(x.detach())

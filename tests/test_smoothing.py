@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-import torch.autograd.forward_ad as forward_ad
 from facts import SCIPY, assert_mean, assert_mean_gradient, replicate
 from torch import Tensor
 
@@ -990,40 +989,10 @@ def smoothed_steps(x: Tensor, num_samples: int) -> Tensor:
 
 @pytest.mark.parametrize("num_samples", [2, 64])
 def test_func_grad(num_samples: int) -> None:
-    """The transforms that do exist agree with autograd."""
+    """It agrees with autograd; `test_derivatives.py` has the others."""
     x, upstream = torch.randn(2, 3, requires_grad=True), torch.randn(2, 2)
     (expected,) = torch.autograd.grad(smoothed_steps(x, num_samples), x, upstream)
     actual = torch.func.grad(lambda y: (upstream * smoothed_steps(y, num_samples)).sum())(
         x.detach()
     )
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
-
-
-def test_vmap_raises() -> None:
-    with pytest.raises(NotImplementedError, match="as a batch dimension instead"):
-        torch.vmap(lambda y: smoothed_steps(y, 8))(torch.randn(4, 2, 3))
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own
-@pytest.mark.parametrize("num_samples", [2, 64])
-def test_forward_mode_raises(num_samples: int) -> None:
-    x = torch.randn(2, 3)
-    with pytest.raises(NotImplementedError, match="jvp"):
-        torch.func.jvp(lambda y: smoothed_steps(y, num_samples), (x,), (torch.ones_like(x),))
-    with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="jvp"):
-        smoothed_steps(forward_ad.make_dual(x, torch.ones_like(x)), num_samples)
-
-
-@pytest.mark.parametrize("num_samples", [2, 64])
-def test_second_derivatives_raise(num_samples: int) -> None:
-    def loss(x: Tensor) -> Tensor:
-        return smoothed_steps(x, num_samples).square().sum()
-
-    x = torch.randn(2, 3, requires_grad=True)
-    (gradient,) = torch.autograd.grad(loss(x), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="second derivative"):
-        gradient.sum().backward()
-    with pytest.raises(RuntimeError, match="second derivative"):
-        torch.autograd.functional.hessian(loss, x.detach())
-    with pytest.raises(RuntimeError, match="second derivative"):
-        torch.func.grad(lambda y: torch.func.grad(loss)(y).sum())(x.detach())

@@ -280,7 +280,7 @@ def test_one_pass_and_two_passes_agree(
     for covariate, antithetic in itertools.product(("none", "fx", "loo"), (False, True)):
         results = []
         for answer in (False, True):
-            monkeypatch.setattr(_ops.sorting, "_in_one_pass", lambda *_, answer=answer: answer)
+            monkeypatch.setattr(_ops.SortOptions, "in_one_pass", lambda *_, answer=answer: answer)
             results.append(
                 value_and_gradients(
                     lambda x, g, covariate=covariate, antithetic=antithetic: FAMILY[name][0](

@@ -32,10 +32,11 @@ def values_are_readable(tensor: Tensor) -> bool:
     """Whether looking at the tensor's values costs nothing and breaks nothing.
 
     That is: on the CPU, in eager mode, and not a stand-in for other values (fake tensors and other
-    subclasses, tensors under `torch.func` transforms).
+    subclasses, tensors under `torch.func` transforms), nor traced as by `torch.func.linearize`.
     """
     return (
         not torch.compiler.is_compiling()
+        and torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is None
         and type(tensor) in (Tensor, torch.nn.Parameter)
         and tensor.device.type == "cpu"
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
@@ -194,6 +195,7 @@ class AbstractDistribution(abc.ABC):
     name: ClassVar[str | None]
     """What the compiled kernels call the law; None if they do not know it."""
 
+    _kinks: str | None = None  # where the density has no derivative, if it is so anywhere
     _mean: ClassVar[float | None] = None  # of scale 1; None if there is none, or none is known
     _crossover: ClassVar[float]  # up to this scale steps are summed, beyond it waves
     _steps: ClassVar[int]  # terms of the sum of steps, on each side
@@ -453,6 +455,18 @@ class AbstractDistribution(abc.ABC):
         noise = self._from_quantile(tail, t > 0)
         return noise.to(dtype), (weights / weights.sum()).to(dtype)
 
+    def check_second_derivative(self) -> None:
+        """Raises a `ValueError` unless scores and their slopes tell the second derivatives.
+
+        They miss what stands at kinks of the density, where its second derivative is a point mass.
+        """
+        if self._kinks is not None:
+            raise ValueError(
+                "a second derivative needs a distribution whose density has no kink, got "
+                f"{self!r}, whose density has one {self._kinks}: a point mass of its second "
+                "derivative that no sample meets; use Gaussian, Logistic, Gumbel or Cauchy"
+            )
+
     def with_scale(self, scale: float | Tensor) -> "AbstractDistribution":
         """The same law with another scale.
 
@@ -481,6 +495,10 @@ class AbstractDistribution(abc.ABC):
 
     @abc.abstractmethod
     def _score(self, z: Tensor) -> Tensor: ...
+
+    def _joint_log_prob(self, z: Tensor) -> Tensor:  # [..., n] -> [...]
+        """That of an event, flattened."""
+        return self._log_prob(z).sum(-1)
 
     def _from_quantile(self, tail: Tensor, upper: Tensor) -> Tensor:
         """The noise with the probability `tail` beyond it, above where `upper`, below elsewhere."""
@@ -1198,6 +1216,7 @@ class Laplace(AbstractTailLaw):
     """
 
     name = "laplace"
+    _kinks = "at 0 (at scale 1)"
     _support = (-math.inf, math.inf)
     _mean = 0.0
     _crossover = 1.0
@@ -1260,6 +1279,7 @@ class Triangular(AbstractTailLaw):
     """
 
     name = "triangular"
+    _kinks = "at -1, 0 and 1 (at scale 1)"
     _support = (-1.0, 1.0)
     _mean = 0.0
     _crossover, _steps = 1.0, 1
@@ -1326,6 +1346,7 @@ class WignerSemicircle(AbstractTailLaw):
     """
 
     name = "wigner_semicircle"
+    _kinks = "at -1 and 1 (at scale 1)"
     _support = (-1.0, 1.0)
     _mean = 0.0
     _crossover, _steps = 9.0, 10
@@ -1452,7 +1473,8 @@ class FromTorch(AbstractDistribution):
     the gradient would be wrong. Jumps are looked for at the edges of the support only. There is no
     compiled kernel for such laws: the noise is `icdf` of the sampler's uniform numbers, in float64,
     and the score comes from automatic differentiation of `log_prob`. Laws made of transforms are as
-    accurate as the type of their parameters, so give those in float64.
+    accurate as the type of their parameters, so give those in float64. Second derivatives of
+    smoothed functions take those of `log_prob`, and miss what stands at kinks of the density.
 
     **Arguments:**
 
@@ -1487,6 +1509,8 @@ class FromTorch(AbstractDistribution):
     ) -> None:
         super().__init__(scale, scale_matrix=scale_matrix)
         self.distribution = _check_law(distribution)
+        if isinstance(self.distribution, torch.distributions.Laplace):
+            self._kinks = "at its location"
 
     def __repr__(self) -> str:
         return f"FromTorch({self.distribution}, {self._repr_scale()})"
@@ -1533,6 +1557,11 @@ class FromTorch(AbstractDistribution):
         inside, inner = self._inside(z)
         beyond = torch.where(z.isnan(), z, -math.inf)
         return torch.where(inside, self.distribution.log_prob(inner).to(z.dtype), beyond)
+
+    def _joint_log_prob(self, z: Tensor) -> Tensor:
+        batch = self.distribution.batch_shape
+        events = z.reshape(*z.shape[:-1], z.shape[-1] // max(1, batch.numel()), *batch)
+        return self._log_prob(events).flatten(z.ndim - 1).sum(-1)
 
     def _score(self, z: Tensor) -> Tensor:
         inside, inner = self._inside(z)

@@ -5,7 +5,30 @@ kernel the plain PyTorch twin of the op runs instead.
 """
 
 from . import noise as noise
-from .autograd import NoVmap as NoVmap, first_order as first_order
+from .autograd import (
+    NoVmap as NoVmap,
+    first_order as first_order,
+    in_forward_mode as in_forward_mode,
+    may_have_tangent as may_have_tangent,
+)
+from .batching import (
+    ALL_OR_EACH as ALL_OR_EACH,
+    DRAWN as DRAWN,
+    EACH as EACH,
+    SHARED as SHARED,
+    as_batch as as_batch,
+    requires_grad as requires_grad,
+    unwrapped as unwrapped,
+)
+from .derivatives import (
+    AbstractRule as AbstractRule,
+    Draws as Draws,
+    attach as attach,
+    directional_weights as directional_weights,
+    transpose as transpose,
+    whiten as whiten,
+)
+from .fused import noises as noises
 from .library import NAMES as NAMES, TWINS_ON_CUDA as TWINS_ON_CUDA
 from .render import RenderOptions as RenderOptions, hard_render as hard_render, render as render
 from .shortest_path import (

@@ -8,12 +8,13 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from .library import refuse_vmap
 
 
-class NoVmap(torch.autograd.Function):
-    """An autograd function that says what to do instead of vmap."""
+class Function(torch.autograd.Function):
+    """An autograd function whose signature is worked out once."""
 
     def __init_subclass__(cls) -> None:
         # `apply` binds its arguments to the signature in every call; working that out takes longer
@@ -22,22 +23,53 @@ class NoVmap(torch.autograd.Function):
         forward: Any = cls.forward
         forward.__signature__ = inspect.signature(forward)
 
+
+class NoVmap(Function):
+    """An autograd function that says what to do instead of vmap."""
+
     @staticmethod
     def vmap(info: object, in_dims: object, *args: object) -> NoReturn:
         refuse_vmap()
 
 
 def in_plain_eager() -> bool:
-    """Whether nothing looks into an autograd function: no compiler, no transform of torch.func.
+    """Whether nothing looks into an autograd function: no compiler, no transform, no dual numbers.
 
     Then it can do without `setup_context`, whose arguments `apply` binds to their names.
     """
-    return not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or in_forward_mode()
+    )
+
+
+def in_forward_mode() -> bool:
+    """Whether tensors may have tangents, by torch.func.jvp or by torch.autograd.forward_ad."""
+    return forward_ad._current_level >= 0
+
+
+def may_have_tangent(t: Tensor) -> bool:
+    """Whether `t` has a tangent, or wraps what may have one at another level."""
+    if not in_forward_mode():
+        return False
+    nested = torch._C._functorch.get_dynamic_layer_stack_depth() > 1
+    return nested or forward_ad.unpack_dual(t).tangent is not None
+
+
+def refuse_nested_forward_mode() -> None:
+    """To be called by rules for forward mode, whose result torch takes for a constant there."""
+    levels = torch._C._functorch.get_interpreter_stack() or []
+    if sum(level.key() == torch._C._functorch.TransformType.Jvp for level in levels) > 1:
+        raise NotImplementedError(
+            "forward mode of forward mode does not reach into torchsmooth: take second derivatives "
+            "by torch.func.hessian, or by another order in which not both are forward mode"
+        )
 
 
 def below_autograd(op: Any, *args: Any) -> Any:
     """Calls an op from an autograd function, without the Python kernel that refuses gradients."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return op(*args)
     with torch._C._AutoDispatchBelowAutograd():
         return op(*args)
@@ -59,8 +91,8 @@ class _FirstDerivatives(torch.autograd.Function):
     @staticmethod
     def backward(ctx: object, *grads: Tensor) -> NoReturn:
         raise RuntimeError(
-            "a second derivative was asked for, but torchsmooth estimates first derivatives only; "
-            "take differences of gradients with the same seed instead"
+            "a second derivative was asked for, but only a first one is known here; take "
+            "differences of gradients with the same seed instead"
         )
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from .. import _reference
-from .autograd import NoVmap, below_autograd, first_order
+from .autograd import below_autograd
+from .fused import fused_mean, no_jacobians
 from .library import ops, register_twin
 
 
@@ -76,70 +77,62 @@ class RenderOptions(NamedTuple):
     def of_noise(self) -> tuple[str, str, bool, int]:
         return self.law, self.sampler, self.antithetic, self.num_samples
 
+    def in_one_pass(self, x: Tensor) -> bool:
+        return False
 
-class _Render(NoVmap):
-    """The mean image of perturbed poses, with gradients in `x` and `scale`."""
-
-    @staticmethod
-    def forward(
+    def mean(
+        self,
+        jacobian: str,
         x: Tensor,  # [B, 4]
-        vertices: Tensor,  # [V, 3]
-        faces: Tensor,  # [F, 3]
-        scale: Tensor,  # [1 or B, 1 or 4]
+        scale: Tensor,
         seed: Tensor,
         directions: Tensor,
-        options: RenderOptions,
-    ) -> Tensor:  # [B, size, size]
-        return below_autograd(
+        *extras: Tensor,  # vertices and faces
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mean = below_autograd(
             ops.render.default,
             x,
-            vertices,
-            faces,
+            *extras,
             scale,
             seed,
             directions,
-            *options.of_noise(),
-            options.size,
-            options.output,
+            *self.of_noise(),
+            self.size,
+            self.output,
         )
+        return mean, *no_jacobians(mean)
 
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        *tensors, ctx.options = inputs
-        ctx.save_for_backward(*tensors, output)
-
-    @staticmethod
-    @first_order
-    def backward(ctx, grad):
-        x, vertices, faces, scale, seed, directions, mean = ctx.saved_tensors
-        options = ctx.options
-        grad = grad.contiguous()
-        if options.baseline == "none":
-            center = grad.new_zeros(grad.shape[0])
-        else:
-            if options.baseline == "fx":
-                mean = hard_render(x, vertices, faces, options.size, options.output)
-            center = (grad * mean).flatten(1).sum(1)
-        needs_scale = ctx.needs_input_grad[3]
-        grad_x, grad_scale = below_autograd(
+    def gradients(
+        self,
+        needs_scale: bool,
+        grad: Tensor,
+        center: Tensor,
+        x: Tensor,
+        scale: Tensor,
+        seed: Tensor,
+        directions: Tensor,
+        *extras: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        return below_autograd(
             ops.render_backward.default,
             grad,
             center,
             x,
-            vertices,
-            faces,
+            *extras,
             scale,
             seed,
             directions,
-            *options.of_noise(),
-            options.size,
-            options.output,
-            options.factor,
-            options.pair_weight,
+            *self.of_noise(),
+            self.size,
+            self.output,
+            self.factor,
+            self.pair_weight,
             needs_scale,
         )
-        grad_scale = grad_scale.sum_to_size(scale.shape) if needs_scale else None
-        return grad_x, None, None, grad_scale, None, None, None
+
+    def hard(self, x: Tensor, *extras: Tensor) -> Tensor:
+        vertices, faces = extras
+        return hard_render(x, vertices, faces, self.size, self.output)
 
 
 def hard_render(
@@ -161,6 +154,7 @@ def render(
     seed: Tensor,
     directions: Tensor,
     options: RenderOptions,
+    drawn: bool,
 ) -> Tensor:  # [B, size, size]
-    """The op `render` with its gradient."""
-    return _Render.apply(x, vertices, faces, scale, seed, directions, options)
+    """The op `render` with its derivatives."""
+    return fused_mean(options, x, scale, seed, directions, vertices, faces, drawn=drawn)

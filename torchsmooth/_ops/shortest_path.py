@@ -7,7 +7,8 @@ from torch import Tensor
 
 from .. import _reference
 from .._arguments import GridOptions
-from .autograd import NoVmap, below_autograd, first_order
+from .autograd import below_autograd
+from .fused import fused_mean, no_jacobians
 from .library import ops, register_twin
 
 
@@ -87,46 +88,41 @@ class PathOptions(NamedTuple):
     def of_noise(self) -> tuple[str, str, bool, int]:
         return self.law, self.sampler, self.antithetic, self.num_samples
 
+    def in_one_pass(self, x: Tensor) -> bool:
+        return False
 
-class _ShortestPath(NoVmap):
-    """The mean indicator of the paths through grids, with gradients in `x` and `scale`."""
-
-    @staticmethod
-    def forward(
+    def mean(
+        self,
+        jacobian: str,
         x: Tensor,  # [B, H, W]
-        scale: Tensor,  # [1 or B, 1 or H * W]
+        scale: Tensor,
         seed: Tensor,
         directions: Tensor,
-        options: PathOptions,
-    ) -> Tensor:
-        return below_autograd(
+        *extras: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mean = below_autograd(
             ops.shortest_path.default,
             x,
             scale,
             seed,
             directions,
-            *options.of_noise(),
-            *options.grid,
+            *self.of_noise(),
+            *self.grid,
         )
+        return mean, *no_jacobians(mean)
 
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        x, scale, seed, directions, ctx.options = inputs
-        ctx.save_for_backward(x, scale, seed, directions, output)
-
-    @staticmethod
-    @first_order
-    def backward(ctx, grad):
-        x, scale, seed, directions, mean = ctx.saved_tensors
-        options = ctx.options
-        grad = grad.contiguous()
-        if options.baseline == "none":
-            center = grad.new_zeros(grad.shape[0])
-        else:
-            mean = mean if options.baseline == "mean" else hard_shortest_path(x, options.grid)
-            center = (grad * mean).flatten(1).sum(1)
-        needs_scale = ctx.needs_input_grad[1]
-        grad_x, grad_scale = below_autograd(
+    def gradients(
+        self,
+        needs_scale: bool,
+        grad: Tensor,
+        center: Tensor,
+        x: Tensor,
+        scale: Tensor,
+        seed: Tensor,
+        directions: Tensor,
+        *extras: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        return below_autograd(
             ops.shortest_path_backward.default,
             grad,
             center,
@@ -134,14 +130,15 @@ class _ShortestPath(NoVmap):
             scale,
             seed,
             directions,
-            *options.of_noise(),
-            *options.grid,
-            options.factor,
-            options.pair_weight,
+            *self.of_noise(),
+            *self.grid,
+            self.factor,
+            self.pair_weight,
             needs_scale,
         )
-        grad_scale = grad_scale.sum_to_size(scale.shape) if needs_scale else None
-        return grad_x, grad_scale, None, None, None
+
+    def hard(self, x: Tensor, *extras: Tensor) -> Tensor:
+        return hard_shortest_path(x, self.grid)
 
 
 def hard_shortest_path(weights: Tensor, grid: GridOptions) -> Tensor:  # [R, H, W] -> [R, H, W]
@@ -175,6 +172,7 @@ def shortest_path(
     seed: Tensor,
     directions: Tensor,
     options: PathOptions,
+    drawn: bool,
 ) -> Tensor:  # [B, H, W]
-    """The op `shortest_path` with its gradient."""
-    return _ShortestPath.apply(x, scale, seed, directions, options)
+    """The op `shortest_path` with its derivatives."""
+    return fused_mean(options, x, scale, seed, directions, drawn=drawn)

@@ -1,6 +1,5 @@
 """The ops of the sort family."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -8,11 +7,12 @@ from torch import Tensor
 
 from .. import _reference
 from ..hard.sorting import sort_outcome
-from .autograd import NoVmap, below_autograd, first_order, in_plain_eager
+from .autograd import below_autograd
+from .fused import fused_mean
 from .library import ops, register_twin
 
 
-# The CPU accumulates the Jacobian while it sorts up to so many elements, see _in_one_pass.
+# The CPU accumulates the Jacobian while it sorts up to so many elements, see in_one_pass.
 ONE_PASS_MATRIX = 128
 ONE_PASS_VECTOR = 32
 
@@ -79,10 +79,7 @@ for _name in ("sort", "sort_backward"):
 
 
 class SortOptions(NamedTuple):
-    """The arguments of the sorting ops that are not tensors, in the order of their schemas.
-
-    Autograd functions take them as one argument: `apply` looks at every parameter in every call.
-    """
+    """The arguments of the sorting ops that are not tensors, in the order of their schemas."""
 
     law: str
     sampler: str
@@ -96,107 +93,56 @@ class SortOptions(NamedTuple):
     factor: float
     pair_weight: float
 
+    def in_one_pass(self, x: Tensor) -> bool:
+        """It is where the additions of a sample cost less than drawing and sorting it again, and
+        where the sums stay in the cache.
+        """
+        n = x.shape[1]
+        if self.output != "matrix":
+            return n <= ONE_PASS_VECTOR
+        positions = self.last - self.first
+        vectors = -(-(n + 1) // 8)  # of a register's width, in a row of the table
+        return n <= ONE_PASS_MATRIX and positions * vectors <= 3 * n
 
-def _contract(grad: Tensor, jacobian: Tensor) -> Tensor:  # [B, *m], [B, *m, n] -> [B, n]
-    elements, *outcome, n = jacobian.shape
-    m = math.prod(outcome)
-    return torch.bmm(grad.reshape(elements, 1, m), jacobian.reshape(elements, m, n)).squeeze(1)
-
-
-class _Sort(NoVmap):
-    """The mean outcome of sorting rows, with gradients in `x` and `scale`."""
-
-    @staticmethod
-    def forward(
+    def mean(
+        self,
+        jacobian: str,
         x: Tensor,  # [B, n]
-        scale: Tensor,  # [1 or B, 1 or n]
+        scale: Tensor,
         seed: Tensor,
         directions: Tensor,
-        options: SortOptions,
-        jacobian: str,
+        *extras: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return below_autograd(ops.sort.default, x, scale, seed, directions, *options, jacobian)
+        return below_autograd(ops.sort.default, x, scale, seed, directions, *self, jacobian)
 
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        x, scale, seed, directions, ctx.options, ctx.jacobian = inputs
-        mean, *jacobians = output
-        ctx.mark_non_differentiable(*jacobians)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, scale, seed, directions, mean, *jacobians)
-
-    @staticmethod
-    @first_order
-    def backward(ctx, grad, *_):
-        if grad is None:
-            return None, None, None, None, None, None
-        x, scale, seed, directions, mean, jacobian_x, jacobian_scale = ctx.saved_tensors
-        *noise_and_sorting, baseline, factor, pair_weight = ctx.options
-        grad = grad.contiguous()
-        needs_scale = ctx.needs_input_grad[1]
-        grad_scale = None
-        if ctx.jacobian != "none":
-            grad_x = _contract(grad, jacobian_x)
-            if needs_scale:
-                grad_scale = _contract(grad, jacobian_scale)
-        else:
-            if baseline == "none":
-                center = grad.new_zeros(grad.shape[0])
-            else:
-                _, _, _, _, *sorting = noise_and_sorting
-                base = mean if baseline == "mean" else sort_outcome(x, *sorting)
-                center = (grad * base).flatten(1).sum(1)
-            grad_x, grad_scale = below_autograd(
-                ops.sort_backward.default,
-                grad,
-                center,
-                x,
-                scale,
-                seed,
-                directions,
-                *noise_and_sorting,
-                factor,
-                pair_weight,
-                needs_scale,
-            )
-        if needs_scale:
-            grad_scale = grad_scale.sum_to_size(scale.shape)
-        return grad_x, grad_scale if needs_scale else None, None, None, None, None
-
-
-class _EagerSort(_Sort):
-    """The same for plain eager mode, where derivatives need not be outputs."""
-
-    @staticmethod
-    def forward(  # type: ignore[override]
-        ctx,
+    def gradients(
+        self,
+        needs_scale: bool,
+        grad: Tensor,
+        center: Tensor,
         x: Tensor,
         scale: Tensor,
         seed: Tensor,
         directions: Tensor,
-        options: SortOptions,
-        jacobian: str,
-    ) -> Tensor:
-        output = _Sort.forward(x, scale, seed, directions, options, jacobian)
-        ctx.options, ctx.jacobian = options, jacobian
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, scale, seed, directions, *output)
-        return output[0]
+        *extras: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        *noise_and_sorting, _, factor, pair_weight = self
+        return below_autograd(
+            ops.sort_backward.default,
+            grad,
+            center,
+            x,
+            scale,
+            seed,
+            directions,
+            *noise_and_sorting,
+            factor,
+            pair_weight,
+            needs_scale,
+        )
 
-    setup_context = torch.autograd.Function.setup_context
-
-
-def _in_one_pass(n: int, options: SortOptions) -> bool:
-    """Whether the CPU should accumulate the Jacobian while it sorts.
-
-    It should where the additions of a sample cost less than drawing and sorting it again, and where
-    the sums stay in the cache.
-    """
-    if options.output != "matrix":
-        return n <= ONE_PASS_VECTOR
-    positions = options.last - options.first
-    vectors = -(-(n + 1) // 8)  # of a register's width, in a row of the table
-    return n <= ONE_PASS_MATRIX and positions * vectors <= 3 * n
+    def hard(self, x: Tensor, *extras: Tensor) -> Tensor:
+        return sort_outcome(x, self.descending, self.output, self.first, self.last)
 
 
 def sort(
@@ -205,13 +151,7 @@ def sort(
     seed: Tensor,
     directions: Tensor,
     options: SortOptions,
+    drawn: bool,
 ) -> Tensor:  # [B, *outcome]
-    """The op `sort` with its gradient."""
-    wanted = torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad)
-    if wanted and x.device.type == "cpu" and _in_one_pass(x.shape[1], options):
-        jacobian = "x_and_scale" if scale.requires_grad else "x"
-    else:
-        jacobian = "none"
-    if in_plain_eager():
-        return _EagerSort.apply(x, scale, seed, directions, options, jacobian)
-    return _Sort.apply(x, scale, seed, directions, options, jacobian)[0]
+    """The op `sort` with its derivatives."""
+    return fused_mean(options, x, scale, seed, directions, drawn=drawn)

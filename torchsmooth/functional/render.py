@@ -93,5 +93,6 @@ def render(
             output,
             *estimator(covariate, sampler, antithetic, num_samples),
         ),
+        drawn=seed is None,
     )
     return mean.reshape(*batch, size, size).to(pose.dtype)

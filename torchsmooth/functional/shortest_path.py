@@ -109,6 +109,7 @@ def shortest_path(
             grid,
             *estimator(covariate, sampler, antithetic, num_samples),
         ),
+        drawn=seed is None,
     )
     return mean.reshape(weights.shape).to(weights.dtype)
 

@@ -82,6 +82,7 @@ def _smoothed_sort(
             factor,
             pair_weight,
         ),
+        drawn=sampling.seed is None,
     )
     return (mean if flat else mean.reshape(*batch, *mean.shape[1:])).to(rows.dtype)
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .. import _ops
 from ..statistics import Mean
 from .calls import call
 from .noise import Noise
 from .outputs import Outputs, structure
 from .ranks import Ranks
 from .samples import Samples
-from .score_gradient import ScoreGradient
 from .sums import Sums
 from .workers import IN_FLIGHT, Workers
 
@@ -40,25 +40,28 @@ _PROBE_ROWS = 256
 class Evaluation:
     """One call of a smoothed function."""
 
-    outputs: Outputs  # known after the first call of f
+    # Known after the first call of f:
+    outputs: Outputs
+    kept: Samples | Sums
 
     def __init__(
         self,
         smoothed: Smoothed,
         event: tuple[int, ...],
         args: tuple[Any, ...],
-        x: Tensor,
+        dtype: torch.dtype,
+        device: torch.device,
         ranks: Ranks | None,
     ):
         self.smoothed = smoothed
         self.event = event
         self.args = args
-        self.dtype = x.dtype
+        self.dtype = dtype
         self.calls = 0
         self.ranks = ranks
         self.workers: Workers | None = None
         if smoothed.executor is not None:
-            self.workers = Workers(smoothed.executor, smoothed.f, smoothed.vectorized, x.device)
+            self.workers = Workers(smoothed.executor, smoothed.f, smoothed.vectorized, device)
 
     def run(
         self,
@@ -67,40 +70,56 @@ class Evaluation:
         noise: Noise,
         moment: str,
         wanted: bool,
-    ) -> Tensor:  # [B, R]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The value [B, R], and three tensors that `ScoreRule` makes derivatives of."""
         statistic = self.smoothed.statistic
         kind, factor, pair_weight = self.smoothed._estimator
-        elements, n, s = x.shape[0], noise.n, noise.num_samples
-        unperturbed = self._unperturbed(x.detach()) if kind == "fx" else None
-        # Between the passes the smaller one is kept: all outputs, or the accumulated Jacobian.
-        jacobian = n + {"none": 0, "diagonal": n, "outer": n * n}[moment]
-        kept: Samples | Sums
-        if not isinstance(statistic, Mean) or (wanted and s <= jacobian):
-            kept = Samples(statistic, elements, s)
-        else:
-            kept = Sums(noise, elements, unperturbed, pair_weight, moment, wanted)
+        unperturbed = self._unperturbed(x) if kind == "fx" else None
+        # Between the passes the smaller one is kept: all outputs, or the accumulated Jacobian; the
+        # outputs too where they have derivatives of their own, of which the Jacobian would be cut.
+        jacobian = noise.n + {"none": 0, "diagonal": noise.n, "outer": noise.n**2}[moment]
+        keeps = not isinstance(statistic, Mean) or (wanted and noise.num_samples <= jacobian)
 
-        def rows(start: int, stop: int) -> tuple[Tensor, Tensor]:
-            points = noise.perturb(x.detach(), scale.detach(), start, stop)
-            return points, torch.arange(start, stop, device=x.device) // s
+        def take(chunk: Tensor, start: int, stop: int) -> None:
+            if not hasattr(self, "kept"):
+                self.kept = (
+                    Samples(statistic, x.shape[0], noise.num_samples)
+                    if keeps or (wanted and _has_derivatives(chunk))
+                    else Sums(noise, x.shape[0], unperturbed, pair_weight, moment, wanted)
+                )
+            self.kept.add(chunk, start, stop)
 
-        self._evaluate(rows, x, elements * s, kept.add, (moment, wanted, noise.seed))
+        self._perturbed(x, scale, noise, take, (moment, wanted, noise.seed))
+        kept = self.kept
 
         # Whatever f makes of it: NaN for the value and the gradient of an example with NaN or inf.
-        finite = x.detach().isfinite().all(1, keepdim=True)
+        finite = x.isfinite().all(1, keepdim=True)
         value = kept.value(self.ranks)
         bad = torch.where(finite, 0.0, torch.nan).to(value.dtype)
         value = value + bad
-        baseline = None
         if unperturbed is not None:  # the statistic of samples that are all f(x)
             baseline = statistic.value(unperturbed.unsqueeze(1).expand(-1, statistic.k, -1)) + bad
         elif kind == "none":
             baseline = bad.expand_as(value)
-        payload = kept.payload(value.detach(), baseline, factor, self.ranks)
-        # Also without a reverse pass: forward mode is to find a function here and refuse it, not to
-        # find nothing and call that zero.
-        options = (factor, pair_weight, moment, kept.statistic)
-        return ScoreGradient.apply(value, x, scale, *payload, noise, options)
+        else:
+            baseline = value.detach()
+        return value, *kept.payload(value.detach(), baseline, factor, self.ranks)
+
+    def samples(self, x: Tensor, scale: Tensor, noise: Noise) -> Tensor:
+        """f's outputs [B, s, M]."""
+        kept = Samples(Mean(), x.shape[0], noise.num_samples)
+        self._perturbed(x, scale, noise, kept.add, (noise.seed,))
+        kept.value(self.ranks)
+        return kept.samples.detach()
+
+    def _perturbed(self, x: Tensor, scale: Tensor, noise: Noise, take: Take, call: tuple) -> None:
+        s = noise.num_samples
+
+        def rows(start: int, stop: int) -> tuple[Tensor, Tensor]:
+            points = noise.perturb(x, scale, start, stop)
+            return points, torch.arange(start, stop, device=x.device) // s
+
+        self._evaluate(rows, x, x.shape[0] * s, take, call)
 
     def _unperturbed(self, x: Tensor) -> Tensor:  # [B, n] -> [B, M]
         outputs: list[Tensor] = []
@@ -198,7 +217,9 @@ class Evaluation:
         args = [
             arg.index_select(0, element) if isinstance(arg, Tensor) else arg for arg in self.args
         ]
-        return points.reshape(points.shape[0], *self.event).to(self.dtype), args
+        points = points.reshape(points.shape[0], *self.event).to(self.dtype)
+        # f need not know of torch.func.
+        return points if torch.compiler.is_compiling() else _ops.unwrapped(points), args
 
     def _call(self, inputs: Tensor, args: list[Any]) -> tuple[list[Tensor], Any]:
         return call(self.smoothed.f, inputs, args, self.smoothed.vectorized)
@@ -218,3 +239,10 @@ class Evaluation:
                 )
         self.calls += 1
         return self.outputs.pack(leaves)
+
+
+def _has_derivatives(outputs: Tensor) -> bool:
+    """Whether f's outputs depend on parameters or arguments that someone differentiates in."""
+    if torch.compiler.is_compiling():
+        return outputs.requires_grad
+    return _ops.requires_grad(outputs) or _ops.may_have_tangent(outputs)

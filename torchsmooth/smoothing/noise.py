@@ -21,6 +21,20 @@ class Noise(NamedTuple):
     num_samples: int
     n: int
 
+    def words(self, start: int, stop: int) -> Tensor:
+        """The words of rows [start, stop), from which noise and scores follow."""
+        words: Tensor = torch.ops.torchsmooth.words(
+            self.seed,
+            self.directions,
+            self.sampler,
+            self.antithetic,
+            self.num_samples,
+            self.n,
+            start,
+            stop,
+        )
+        return words
+
     def perturb(self, x: Tensor, scale: Tensor, start: int, stop: int) -> Tensor:
         """Rows [start, stop) of x + L noise."""
         law, op = self._dispatch("perturb")

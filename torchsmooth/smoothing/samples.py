@@ -29,9 +29,8 @@ class Samples:
         return self.statistic.value(self.samples)
 
     def payload(
-        self, value: Tensor, baseline: Tensor | None, factor: float, ranks: Ranks | None
-    ) -> tuple[Tensor, Tensor]:
-        """What `ScoreGradient` takes. Without a baseline [B, R] the statistic is subtracted."""
+        self, value: Tensor, baseline: Tensor, factor: float, ranks: Ranks | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What `ScoreRule` takes, of a statistic that is compared with the baseline [B, R]."""
         # NaN - NaN too, where an element's gradient is to be NaN.
-        above = value - (value if baseline is None else baseline)
-        return self.samples.detach(), above
+        return self.samples, value - baseline, value.new_empty(value.shape[0], 0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .. import _ops
 from .._arguments import (
     check_bool,
     check_distribution,
@@ -23,12 +24,37 @@ from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
 from ..statistics import AbstractStatistic, resolve_statistic
 from .evaluation import Evaluation
 from .noise import Noise
+from .outputs import Outputs
 from .ranks import Ranks, check_process_group
+from .samples import Samples
+from .score_rule import ScoreRule
 from .workers import SupportsSubmit, check_executor
 
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+
+
+def _tensors_of(
+    args: tuple[Any, ...],
+) -> tuple[tuple[Tensor, ...], Callable[[tuple[Tensor, ...]], tuple[Any, ...]]]:
+    """The tensors among the arguments, and what puts others in their places."""
+    places = [i for i, arg in enumerate(args) if isinstance(arg, Tensor)]
+
+    def fill(tensors: tuple[Tensor, ...]) -> tuple[Any, ...]:
+        filled = list(args)
+        for i, t in zip(places, tensors, strict=True):
+            filled[i] = t
+        return tuple(filled)
+
+    return tuple(args[i] for i in places), fill
+
+
+def _transformed() -> bool:
+    """Whether tensors may be wrapped by a transform of torch.func, or have tangents."""
+    return not torch.compiler.is_compiling() and (
+        _ops.in_forward_mode() or torch._C._are_functorch_transforms_active()
+    )
 
 
 class Smoothed:
@@ -119,13 +145,85 @@ class Smoothed:
             self.num_samples,
             n,
         )
-        wanted = torch.is_grad_enabled() and (rows.requires_grad or scale.requires_grad)
-        moment = "none"
-        if wanted and scale.requires_grad:
-            moment = "diagonal" if scale.ndim == 2 else "outer"
-        evaluation = Evaluation(self, event, args, x, ranks)
-        value = evaluation.run(rows, scale, noise, moment, wanted)
-        return evaluation.outputs.unpack(value, batch, self.statistic)
+        own, fill = _tensors_of(args)
+        dtype, device = x.dtype, x.device
+
+        def evaluation(own: tuple[Tensor, ...]) -> Evaluation:
+            return Evaluation(self, event, fill(own), dtype, device, ranks)
+
+        value, outputs = self._smooth(rows, scale, noise, own, evaluation)
+        return outputs.unpack(value, batch, self.statistic)
+
+    def _smooth(
+        self,
+        x: Tensor,  # [B, n]
+        scale: Tensor,
+        noise: Noise,
+        own: tuple[Tensor, ...],  # f's own tensors, [B, ...]
+        evaluation: Callable[[tuple[Tensor, ...]], Evaluation],
+    ) -> tuple[Tensor, Outputs]:
+        """The value [B, R] with its derivatives, and how f's outputs lie in it."""
+        wanted, moment = self._wanted(x, scale)
+        seed_kind = _ops.DRAWN if self.seed is None else _ops.SHARED
+        done: list[Evaluation] = []
+
+        def run(
+            x: Tensor, scale: Tensor, seed: Tensor, directions: Tensor, *own: Tensor
+        ) -> tuple[Tensor, ...]:
+            done[:] = [evaluation(own)]
+            own_noise = noise._replace(seed=seed, directions=directions)
+            return done[0].run(x, scale, own_noise, moment, wanted)
+
+        value, *saved = _ops.as_batch(
+            run,
+            (_ops.EACH, _ops.ALL_OR_EACH, seed_kind, _ops.SHARED, *(_ops.EACH for _ in own)),
+            x.detach(),
+            scale.detach(),
+            noise.seed,
+            noise.directions,
+            *own,
+        )
+        saved += [noise.seed, noise.directions]
+        # What a transform has wrapped must be saved, to be unwrapped where it is used.
+        bound: tuple[Tensor, ...] = own
+        if _transformed():
+            saved += own
+            bound = ()
+
+        def run_again(
+            _: Tensor, x: Tensor, scale: Tensor, seed: Tensor, directions: Tensor, *own: Tensor
+        ) -> tuple[Tensor]:
+            own_noise = noise._replace(seed=seed, directions=directions)
+            return (evaluation(own or bound).samples(x, scale, own_noise),)
+
+        rule = ScoreRule(
+            noise._replace(seed=None, directions=None),  # type: ignore[arg-type]
+            seed_kind,
+            self.statistic,
+            isinstance(done[0].kept, Samples),
+            moment,
+            self._estimator,
+            run_again,
+        )
+        return _ops.attach(rule, value, x, scale, *saved), done[0].outputs
+
+    def _wanted(self, x: Tensor, scale: Tensor) -> tuple[bool, str]:
+        """Whether derivatives may be asked for, and which moments of the noise they take."""
+        if not _transformed():
+            in_scale = scale.requires_grad
+            wanted = torch.is_grad_enabled() and (x.requires_grad or in_scale)
+        elif _ops.in_forward_mode():  # what has a tangent does not say so
+            law = self.distribution
+            wanted, in_scale = (
+                True,
+                any(isinstance(t, Tensor) for t in (law.scale, law.scale_matrix)),
+            )
+        else:
+            in_scale = _ops.requires_grad(scale)
+            wanted = _ops.requires_grad(x) or in_scale
+        if not (wanted and in_scale):
+            return wanted, "none"
+        return wanted, "diagonal" if scale.ndim == 2 else "outer"
 
     def _per_example(self, arg: Any, index: int, batch: tuple[int, ...], elements: int) -> Any:
         if not isinstance(arg, Tensor):

@@ -67,18 +67,18 @@ class Sums:
         return total / self.noise.num_samples
 
     def payload(
-        self, value: Tensor, baseline: Tensor | None, factor: float, ranks: Ranks | None
-    ) -> tuple[Tensor, Tensor]:
-        """What `ScoreGradient` takes. Without a baseline [B, M] the mean is subtracted."""
-        center = value if baseline is None else baseline
-        if not self.wanted:
-            # No pass will ask; Dynamo takes no tensor twice.
-            return center, center.new_empty(0)
-        shift = (self.pivot - center).unsqueeze(-1)
+        self, value: Tensor, baseline: Tensor, factor: float, ranks: Ranks | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What `ScoreRule` takes, of samples that are compared with the baseline [B, M]."""
+        if not self.wanted:  # no pass will ask
+            return value.new_empty(value.shape[0], 0), value.new_empty(value.shape[0], 0), baseline
+        shift = (self.pivot - baseline).unsqueeze(-1)
         scores, moments = (
             factor * (sums[:, :-1] + shift * sums[:, -1:]) for sums in (self.scores, self.moments)
         )
-        return (scores, moments) if ranks is None else (ranks.sum(scores), ranks.sum(moments))
+        if ranks is not None:
+            scores, moments = ranks.sum(scores), ranks.sum(moments)
+        return scores, moments, baseline
 
 
 def _sum_by_element(chunk: Tensor, start: int, stop: int, s: int) -> Tensor:
