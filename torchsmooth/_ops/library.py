@@ -57,8 +57,9 @@ def _refuse_gradient(name: str):
 
 def refuse_vmap(*_: object) -> NoReturn:
     raise NotImplementedError(
-        "torch.vmap does not reach into torchsmooth: give the mapped dimension to the function as "
-        "a batch dimension instead"
+        "torch.vmap does not reach into the losses for solvers, into the ops of torchsmooth, nor "
+        "into what is compiled with fullgraph=True: give the mapped dimension to the function as a "
+        "batch dimension instead"
     )
 
 

@@ -16,6 +16,10 @@ A distribution with a `scale_matrix`, or a `FromTorch` law, takes the generic ro
 (`torchsmooth.smooth`), with the same result. Half types are computed in float32. A batch element
 whose row has a NaN or an infinity is NaN. What an argument must be is checked: TypeError and
 ValueError say what was expected, what came and what to do.
+
+Forward mode, `torch.vmap` (with a seed, the mapped dimension is batch) and second derivatives work
+in eager mode. The latter evaluate all samples again and need memory for them; under Laplace,
+triangular and Wigner noise they raise a ValueError. The page on estimators has the details.
 """
 
 from .render import render as render

@@ -261,6 +261,12 @@ def smooth(
     lists). f is called exactly once per sample, and never in the backward pass. Also a decorator,
     with and without arguments.
 
+    Between the passes the smaller one is kept: f's outputs at all samples, or the Jacobian; the
+    outputs too if they have a graph of their own. Forward mode and `torch.vmap`, under which f sees
+    one larger batch, work in eager mode. So do second derivatives of the mean, under laws whose
+    density has no kink: they take the outputs of all samples, and call f once more per sample if
+    the Jacobian was kept. The page on estimators has the details.
+
     **Arguments:**
 
     - `f`: maps perturbed points [m, *event] to [m, *out]: a tensor, or a structure (tuple, list,
@@ -293,10 +299,10 @@ def smooth(
         compute with one thread of torch each.
     - `process_group`: a group of torch.distributed, such as `torch.distributed.group.WORLD`. Every
         rank calls f for its share of the samples, and all return the same value and gradient, which
-        needs no communication any more. All ranks must call with the same x (this is checked
-        roughly), distribution and options; a seed of None is that of the first rank. An exception
-        of f on one rank is raised there, and a RuntimeError on the others. f must return tensors
-        without a graph.
+        needs no communication any more; all must ask for second derivatives if one does. All ranks
+        must call with the same x (this is checked roughly), distribution and options; a seed of
+        None is that of the first rank. An exception of f on one rank is raised there, and a
+        RuntimeError on the others. f must return tensors without a graph.
 
     **Returns:** a callable from [*batch, *event] to [*batch, *out] ([*batch, *out, *out] for the
     covariance). Tensors among its `args` must
@@ -304,8 +310,9 @@ def smooth(
     ordinary gradient where f is differentiable in them. Other arguments are passed as they are.
 
     **Raises:** TypeError or ValueError if an argument is not what is said above, or if f's output
-    is not; what f itself raises is passed on. NotImplementedError if `torch.compile` meets an
-    executor or a process group.
+    is not; what f itself raises is passed on. ValueError for a second derivative under a law whose
+    density has a kink (Laplace, Triangular, WignerSemicircle). NotImplementedError for one of a
+    median or a covariance, and if `torch.compile` meets an executor or a process group.
 
     >>> import torch, torchsmooth as ts
     >>> step = ts.smooth(lambda y: (y > 0).float(), ts.Gaussian(scale=0.5), seed=0)
