@@ -2,6 +2,7 @@
 
 import functools
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -247,6 +248,32 @@ def test_tangents_have_the_type_of_x(road: Road, n: int, dtype: torch.dtype) -> 
     exact = jvp(f, (x.double(),), (direction.double(),))[1]
     tolerance = 0.05 if dtype == torch.bfloat16 else 1e-4
     torch.testing.assert_close(tangent.double(), exact, rtol=tolerance, atol=tolerance)
+
+
+@SOME
+def test_autocast_does_not_reach_the_derivatives(road: Road, n: int) -> None:
+    f = of_x(road, ts.Gaussian(), num_samples=16)
+
+    def curvature(x: Tensor, direction: Tensor) -> Tensor:
+        return jvp(grad(lambda x: f(x).square().sum()), (x,), (direction,))[1]
+
+    x, direction = numbers(n).float(), numbers(n, seed=1).float()
+    expected = jvp(f, (x,), (direction,))[1], curvature(x, direction)
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = jvp(f, (x,), (direction,))[1], curvature(x, direction)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have no notes")
+def test_numpy_under_torch_func_says_what_to_do() -> None:
+    g = ts.smooth(lambda y: np.sign(y.numpy()), ts.Gaussian(), num_samples=16, seed=0)
+    x = numbers(3)
+    with pytest.raises(RuntimeError) as caught:
+        jvp(g, (x,), (x,))
+    assert "torch.autograd and its forward_ad take any f" in caught.value.__notes__[-1]
+    with forward_ad.dual_level():
+        value = g(forward_ad.make_dual(x, torch.ones_like(x)))
+        assert forward_ad.unpack_dual(value).tangent.abs().max() > 0.1
 
 
 def test_tangents_of_arguments_and_parameters() -> None:

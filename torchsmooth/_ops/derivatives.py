@@ -173,7 +173,7 @@ def pull(
         if needs_any:
             values = [*rule.pull(grad, x, scale, saved, needs_scale)]
         return *values, *(None for _ in saved)
-    with torch.no_grad():
+    with torch.no_grad(), _full_precision(x):
         if needs_any:
             values = [*rule.pull(grad.detach(), x.detach(), scale.detach(), saved, needs_scale)]
         # Those that are not asked for, and those that f's outputs have by the value alone.
@@ -204,11 +204,16 @@ def push(
         torch.zeros_like(t) if tangent is None else tangent
         for t, tangent in zip(variables, tangents, strict=False)
     ]
-    with torch.no_grad():
+    with torch.no_grad(), _full_precision(x):
         value = rule.push(along[0].detach(), along[1].detach(), x.detach(), scale.detach(), saved)
     inputs = 2 * len(variables)
     (result,) = _Again.apply(rule, _pushed, 1, inputs, value, *along, x, scale, *saved)
     return result
+
+
+def _full_precision(like: Tensor) -> torch.autocast:
+    """Transforms of torch.func differentiate within the user's autocast, which is not for this."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def directional_weights(
@@ -342,7 +347,8 @@ class _Again(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         function, inputs, rest = _Again._function(ctx)
-        gradients = transpose(function, *inputs)(grads)
+        with _full_precision(inputs[0]):
+            gradients = transpose(function, *inputs)(grads)
         return None, None, None, None, *(None for _ in grads), *gradients, *rest
 
     @staticmethod
@@ -354,7 +360,8 @@ class _Again(torch.autograd.Function):
             torch.zeros_like(t) if tangent is None else tangent
             for t, tangent in zip(inputs, tangents[begin : begin + len(inputs)], strict=True)
         )
-        result: tuple[Tensor, ...] = _jvp(function, inputs, directions)
+        with _full_precision(inputs[0]):
+            result: tuple[Tensor, ...] = _jvp(function, inputs, directions)
         return result
 
     @staticmethod

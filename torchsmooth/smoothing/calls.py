@@ -33,6 +33,11 @@ def _call(f: Any, x: Tensor, args: list[Any], points: Tensor) -> Any:
                 "raised by f, called by torchsmooth.smooth with a chunk of "
                 f"{points.shape[0]} perturbed points"
             )
+            if torch._C._are_functorch_transforms_active():
+                error.add_note(
+                    "under torch.func.grad or jvp, f must be made of torch's functions: NumPy "
+                    "cannot read tensors there; torch.autograd and its forward_ad take any f"
+                )
         raise
 
 
