@@ -16,7 +16,9 @@ from torch import Tensor
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import torchsmooth as ts
+from torchsmooth import _ops
 from torchsmooth.distributions import LAWS
+from torchsmooth.smoothing import score_rule
 
 
 # torch's own, where forward mode is used first.
@@ -54,6 +56,11 @@ def steps(y: Tensor) -> Tensor:
 
 def smooth(x: Tensor, law: Any, **options: Any) -> Tensor:
     smoothed: Tensor = ts.smooth(steps, law, **options)(x)
+    return smoothed
+
+
+def smooth_steps(x: Tensor, law: Any, **options: Any) -> Tensor:
+    smoothed: Tensor = ts.smooth(torch.sign, law, **options)(x)
     return smoothed
 
 
@@ -299,6 +306,40 @@ def test_tangents_of_bad_numbers_stay_in_their_batch_element() -> None:
         tangent = jvp(f, (x,), (torch.ones_like(x),))[1]
         assert tangent[1].isnan().all()
         torch.testing.assert_close(tangent[[0, 2]], clean[[0, 2]], rtol=0, atol=0)
+
+
+@SOME
+def test_chunks_change_nothing(road: Road, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of samples that are drawn again, whose elements a chunk may cut."""
+    x, direction = numbers(3, n), numbers(3, n, seed=1)
+    f = of_x(road, ts.Gaussian(), num_samples=16)
+    expected = jvp(f, (x,), (direction,))[1]
+    monkeypatch.setattr(_ops.fused, "_CHUNK_ELEMENTS", 1000)
+    monkeypatch.setattr(score_rule, "_CHUNK_ELEMENTS", 1000)
+    torch.testing.assert_close(jvp(f, (x,), (direction,))[1], expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0), (1,), (2, 1)])
+@pytest.mark.parametrize("num_samples", [2, 64])
+def test_empty_and_trivial(shape: tuple[int, ...], num_samples: int) -> None:
+    """What has one outcome, or none, has derivatives 0."""
+    for road in (argsort, ts.functional.rank, smooth_steps):
+        x = numbers(*shape)
+
+        def loss(x: Tensor, road: Road = road) -> Tensor:
+            return road(x, ts.Gaussian(), num_samples=num_samples, seed=0).square().sum()
+
+        value, tangent = jvp(of_x(road, ts.Gaussian(), num_samples), (x,), (torch.ones_like(x),))
+        assert tangent.shape == value.shape
+        leaf = x.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(leaf), leaf, create_graph=True)
+        (curvature,) = torch.autograd.grad(gradient.sum(), leaf)
+        assert curvature.shape == shape
+        if road is not smooth_steps:
+            torch.testing.assert_close(tangent, torch.zeros_like(value), rtol=0, atol=1e-9)
+            torch.testing.assert_close(curvature, torch.zeros_like(x), rtol=0, atol=1e-9)
+        if len(shape) > 1 and shape[0] > 0:
+            assert torch.equal(vmap(loss)(x).sum(), loss(x))
 
 
 @SOME

@@ -182,7 +182,7 @@ class FusedRule(AbstractRule):
         points = below_autograd(
             ops.perturb.default, flat, scale, seed, directions, kernel.law, *sampler, start, stop
         )
-        return words, kernel.hard(points.reshape(-1, *x.shape[1:]), *extras).flatten(1)
+        return words, kernel.hard(points.reshape(stop - start, *x.shape[1:]), *extras).flatten(1)
 
     def _tangent(
         self,
@@ -221,8 +221,9 @@ class FusedRule(AbstractRule):
     ) -> tuple[Tensor, Tensor, Tensor]:
         elements, s = x.shape[0], self.kernel.num_samples
         words, outcomes = self._outcomes(x, scale, others, 0, elements * s)
-        above = outcomes.reshape(elements, s, -1) - self._baseline(mean, x, others).unsqueeze(1)
-        words = words.reshape(elements, s, -1)
+        outcomes = outcomes.reshape(elements, s, outcomes.shape[1])
+        above = outcomes - self._baseline(mean, x, others).unsqueeze(1)
+        words = words.reshape(elements, s, words.shape[1])
         return *noises(self.distribution, words, self.pair_weight, x.dtype), above
 
 
