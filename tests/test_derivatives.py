@@ -4,6 +4,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -499,6 +500,39 @@ def test_what_vmap_cannot_reach_raises() -> None:
     ):
         with pytest.raises(NotImplementedError, match="dimension to the smoothed function as a"):
             vmap(f, in_dims=in_dims)(x, a if in_dims == 0 else a[0])
+
+
+def test_workers_know_no_transforms() -> None:
+    """Threads evaluate f for derivatives in x; those of f itself would be lost there."""
+
+    def f(y: Tensor, a: Tensor) -> Tensor:
+        return (y.sign() * a).sum(-1)
+
+    x, a = numbers(4, 3), numbers(4, 3, seed=1)
+    options = dict(num_samples=16, seed=0)
+    here = ts.smooth(f, ts.Gaussian(), **options)
+    with ThreadPoolExecutor(2) as executor:
+        there = ts.smooth(f, ts.Gaussian(), executor=executor, **options)
+        assert torch.equal(vmap(there)(x, a), here(x, a))
+        results = [
+            (
+                grad(g)(x[0], a[0]),
+                jvp(lambda x, g=g: g(x, a), (x,), (x,))[1],
+                hessian(g)(x[0], a[0]),
+            )
+            for g in (here, there)
+        ]
+        torch.testing.assert_close(*results)
+        with pytest.raises(NotImplementedError, match="does not reach through executor"):
+            grad(there, 1)(x[0], a[0])
+        with pytest.raises(NotImplementedError, match="does not reach through executor"):
+            jvp(lambda a: there(x, a), (a,), (a,))
+
+        def closure(a: Tensor) -> Tensor:
+            return ts.smooth(lambda y: f(y, a), ts.Gaussian(), executor=executor, **options)(x[0])
+
+        with pytest.raises(NotImplementedError, match="in the threads of an executor"):
+            grad(closure)(a[0])
 
 
 # --- second derivatives ----------------------------------------------------------------------

@@ -8,14 +8,15 @@ from . import noise as noise
 from .autograd import (
     NoVmap as NoVmap,
     first_order as first_order,
+    has_tangent as has_tangent,
     in_forward_mode as in_forward_mode,
-    may_have_tangent as may_have_tangent,
 )
 from .batching import (
     ALL_OR_EACH as ALL_OR_EACH,
     DRAWN as DRAWN,
     EACH as EACH,
     SHARED as SHARED,
+    NoOtherTransforms as NoOtherTransforms,
     as_batch as as_batch,
     requires_grad as requires_grad,
     unwrapped as unwrapped,

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_pop_interpreter_stack
 from torch.autograd import forward_ad
 
 from .library import refuse_vmap
@@ -49,12 +50,20 @@ def in_forward_mode() -> bool:
     return forward_ad._current_level >= 0
 
 
-def may_have_tangent(t: Tensor) -> bool:
-    """Whether `t` has a tangent, or wraps what may have one at another level."""
+def has_tangent(t: Tensor) -> bool:
+    """Whether `t` has a tangent, or one of the tensors does that torch.func has wrapped in it."""
     if not in_forward_mode():
         return False
-    nested = torch._C._functorch.get_dynamic_layer_stack_depth() > 1
-    return nested or forward_ad.unpack_dual(t).tangent is not None
+    functorch = torch._C._functorch
+    top = functorch.peek_interpreter_stack()
+    mapped = top is not None and top.key() == functorch.TransformType.Vmap
+    if not mapped and forward_ad.unpack_dual(t).tangent is not None:
+        return True
+    if top is None or not functorch.is_functorch_wrapped_tensor(t):
+        return False
+    own = functorch.maybe_get_level(t) == top.level()
+    with temporarily_pop_interpreter_stack():
+        return has_tangent(functorch.get_unwrapped(t) if own else t)
 
 
 def refuse_nested_forward_mode() -> None:

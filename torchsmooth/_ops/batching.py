@@ -60,10 +60,11 @@ def _is_mapped(t: Tensor) -> bool:
     return any(map(torch._C._functorch.is_batchedtensor, (t, *_wrapped(t))))
 
 
-class _NoOtherTransforms(TorchFunctionMode):
+class NoOtherTransforms(TorchFunctionMode):
     """Refuses tensors of the transforms that are left for an evaluation: torch would drop them.
 
-    An evaluation gets its own tensors unwrapped. Others come from the closure of a user's f.
+    An evaluation gets its own tensors unwrapped. Others come from the closure of a user's f. Other
+    threads know of no transform.
     """
 
     def __torch_function__(
@@ -72,8 +73,8 @@ class _NoOtherTransforms(TorchFunctionMode):
         for t in pytree.tree_leaves((args, kwargs)):
             if isinstance(t, Tensor) and torch._C._functorch.maybe_get_level(t) > _level():
                 raise NotImplementedError(
-                    "under torch.vmap, f of torchsmooth.smooth can use tensors that transforms of "
-                    "torch.func map or differentiate in as args of the smoothed function alone, "
+                    "under torch.vmap, and in the threads of an executor, f of torchsmooth.smooth "
+                    "cannot use tensors of its closure that torch.func maps or differentiates in, "
                     f"got one in a call of {getattr(func, '__name__', func)}; pass it as one of "
                     "args, or give the mapped dimension to the smoothed function as a batch "
                     "dimension instead of torch.vmap"
@@ -160,7 +161,7 @@ class _AsBatch(torch.autograd.Function):
 def _lowered(
     evaluate: Evaluate, kinds: Sequence[str], anchored: bool, *tensors: Tensor
 ) -> tuple[Tensor, ...]:
-    with _NoOtherTransforms():
+    with NoOtherTransforms():
         return as_batch(evaluate, kinds, *tensors, anchored=anchored)
 
 

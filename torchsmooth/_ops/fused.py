@@ -11,7 +11,7 @@ from torch import Tensor
 from .._reference.noise import accumulator, sums_of_products
 from .._reference.philox import MASK
 from ..distributions import LAWS, AbstractDistribution
-from .autograd import Function, NoVmap, below_autograd, in_forward_mode, in_plain_eager
+from .autograd import Function, NoVmap, below_autograd, has_tangent, in_plain_eager
 from .batching import ALL_OR_EACH, DRAWN, EACH, SHARED, as_batch, requires_grad
 from .derivatives import AbstractRule, Draws, attach, directional_weights, pull, whiten
 from .library import ops
@@ -318,7 +318,7 @@ def fused_mean(
                 return kernel.mean(jacobian, x, scale, seed, directions, *extras)[0]
             return _Fused.apply(kernel, jacobian, x, scale, seed, directions, *extras)[0]
         return _EagerFused.apply(kernel, jacobian, x, scale, seed, directions, *extras)
-    wanted = in_forward_mode() or requires_grad(x) or requires_grad(scale)
+    wanted = any(requires_grad(t) or has_tangent(t) for t in (x, scale))
     jacobian = (
         "x_and_scale" if wanted and x.device.type == "cpu" and kernel.in_one_pass(x) else "none"
     )
@@ -331,5 +331,7 @@ def fused_mean(
         scale.detach(),
         *noise,
     )
+    if not wanted:
+        return results[0]
     rule = FusedRule(kernel, jacobian, seed_kind)
     return attach(rule, results[0], x, scale, *results, *noise)

@@ -245,4 +245,4 @@ def _has_derivatives(outputs: Tensor) -> bool:
     """Whether f's outputs depend on parameters or arguments that someone differentiates in."""
     if torch.compiler.is_compiling():
         return outputs.requires_grad
-    return _ops.requires_grad(outputs) or _ops.may_have_tangent(outputs)
+    return _ops.requires_grad(outputs) or _ops.has_tangent(outputs)

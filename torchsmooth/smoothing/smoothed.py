@@ -183,6 +183,9 @@ class Smoothed:
             noise.directions,
             *own,
         )
+        outputs = done[0].outputs
+        if not wanted:
+            return value, outputs
         saved += [noise.seed, noise.directions]
         # What a transform has wrapped must be saved, to be unwrapped where it is used.
         bound: tuple[Tensor, ...] = own
@@ -205,25 +208,18 @@ class Smoothed:
             self._estimator,
             run_again,
         )
-        return _ops.attach(rule, value, x, scale, *saved), done[0].outputs
+        return _ops.attach(rule, value, x, scale, *saved), outputs
 
     def _wanted(self, x: Tensor, scale: Tensor) -> tuple[bool, str]:
         """Whether derivatives may be asked for, and which moments of the noise they take."""
-        if not _transformed():
-            in_scale = scale.requires_grad
-            wanted = torch.is_grad_enabled() and (x.requires_grad or in_scale)
-        elif _ops.in_forward_mode():  # what has a tangent does not say so
-            law = self.distribution
-            wanted, in_scale = (
-                True,
-                any(isinstance(t, Tensor) for t in (law.scale, law.scale_matrix)),
-            )
+        if _transformed():
+            in_x, in_scale = (_ops.requires_grad(t) or _ops.has_tangent(t) for t in (x, scale))
         else:
-            in_scale = _ops.requires_grad(scale)
-            wanted = _ops.requires_grad(x) or in_scale
-        if not (wanted and in_scale):
-            return wanted, "none"
-        return wanted, "diagonal" if scale.ndim == 2 else "outer"
+            enabled = torch.is_grad_enabled()
+            in_x, in_scale = enabled and x.requires_grad, enabled and scale.requires_grad
+        if not in_scale:
+            return in_x, "none"
+        return True, "diagonal" if scale.ndim == 2 else "outer"
 
     def _per_example(self, arg: Any, index: int, batch: tuple[int, ...], elements: int) -> Any:
         if not isinstance(arg, Tensor):

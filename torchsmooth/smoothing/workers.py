@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from .. import _ops
 from .calls import call
 
 
@@ -48,6 +49,7 @@ class _State(NamedTuple):
     inference: bool
     autocast: tuple[str, bool, torch.dtype]
     stream: Any  # of CUDA, for threads only
+    transformed: bool  # by torch.func, whose transforms other threads do not know
 
     @contextlib.contextmanager
     def restored(self) -> Iterator[None]:
@@ -57,6 +59,7 @@ class _State(NamedTuple):
             torch.set_grad_enabled(self.grad),
             torch.autocast(kind, dtype, enabled),
             contextlib.nullcontext() if self.stream is None else torch.cuda.stream(self.stream),
+            _ops.NoOtherTransforms() if self.transformed else contextlib.nullcontext(),
         ):
             yield
 
@@ -74,6 +77,7 @@ class Workers:
             torch.is_inference_mode_enabled(),
             (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)),
             torch.cuda.current_stream(device) if threads and kind == "cuda" else None,
+            torch._C._are_functorch_transforms_active(),
         )
         # To processes everything goes as bytes: what cannot be pickled shows here, and tensors do
         # not take one file descriptor each.
@@ -101,6 +105,8 @@ class Workers:
 
     def _submit(self, points: Tensor, args: list[Any]) -> Any:
         common = (self.vectorized, self.state, _here())
+        if self.state.transformed:
+            args = [_without_transforms(arg) for arg in args]
         if self.pickled:
             # A tensor that is no leaf cannot be pickled.
             plain = [_as_leaf(arg) if isinstance(arg, Tensor) else arg for arg in args]
@@ -123,6 +129,17 @@ class Workers:
                 f"pickle refuses ({error}); define functions at the top level of a module, and "
                 "smooth them under another name, or pass a ThreadPoolExecutor"
             ) from error
+
+
+def _without_transforms(arg: Any) -> Any:
+    if not isinstance(arg, Tensor):
+        return arg
+    if _ops.requires_grad(arg) or _ops.has_tangent(arg):
+        raise NotImplementedError(
+            "torch.func does not reach through executor of torchsmooth.smooth into args of f: take "
+            "their gradients by torch.autograd, or leave the executor out"
+        )
+    return _ops.unwrapped(arg)
 
 
 def _as_leaf(t: Tensor) -> Tensor:
