@@ -168,11 +168,10 @@ def pull(
     needs_any: bool = True,
 ) -> tuple[Tensor | None, ...]:
     """The rule's gradients in x, scale and what was saved, differentiable themselves."""
-    values: list[Tensor | None] = [None, None]
     if torch.compiler.is_compiling() or not (torch.is_grad_enabled() or in_forward_mode()):
-        if needs_any:
-            values = [*rule.pull(grad, x, scale, saved, needs_scale)]
-        return *values, *(None for _ in saved)
+        first = rule.pull(grad, x, scale, saved, needs_scale) if needs_any else (None, None)
+        return *first, *(None,) * len(saved)
+    values: list[Tensor | None] = [None, None]
     with torch.no_grad(), _full_precision(x):
         if needs_any:
             values = [*rule.pull(grad.detach(), x.detach(), scale.detach(), saved, needs_scale)]

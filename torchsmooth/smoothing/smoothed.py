@@ -163,7 +163,8 @@ class Smoothed:
         evaluation: Callable[[tuple[Tensor, ...]], Evaluation],
     ) -> tuple[Tensor, Outputs]:
         """The value [B, R] with its derivatives, and how f's outputs lie in it."""
-        wanted, moment = self._wanted(x, scale)
+        transformed = _transformed()
+        wanted, moment = self._wanted(x, scale, transformed)
         seed_kind = _ops.DRAWN if self.seed is None else _ops.SHARED
         done: list[Evaluation] = []
 
@@ -174,22 +175,16 @@ class Smoothed:
             own_noise = noise._replace(seed=seed, directions=directions)
             return done[0].run(x, scale, own_noise, moment, wanted)
 
-        value, *saved = _ops.as_batch(
-            run,
-            (_ops.EACH, _ops.ALL_OR_EACH, seed_kind, _ops.SHARED, *(_ops.EACH for _ in own)),
-            x.detach(),
-            scale.detach(),
-            noise.seed,
-            noise.directions,
-            *own,
-        )
+        tensors = (x.detach(), scale.detach(), noise.seed, noise.directions, *own)
+        kinds = (_ops.EACH, _ops.ALL_OR_EACH, seed_kind, _ops.SHARED, *(_ops.EACH,) * len(own))
+        value, *saved = _ops.as_batch(run, kinds, *tensors) if transformed else run(*tensors)
         outputs = done[0].outputs
         if not wanted:
             return value, outputs
         saved += [noise.seed, noise.directions]
         # What a transform has wrapped must be saved, to be unwrapped where it is used.
         bound: tuple[Tensor, ...] = own
-        if _transformed():
+        if transformed:
             saved += own
             bound = ()
 
@@ -210,9 +205,9 @@ class Smoothed:
         )
         return _ops.attach(rule, value, x, scale, *saved), outputs
 
-    def _wanted(self, x: Tensor, scale: Tensor) -> tuple[bool, str]:
+    def _wanted(self, x: Tensor, scale: Tensor, transformed: bool) -> tuple[bool, str]:
         """Whether derivatives may be asked for, and which moments of the noise they take."""
-        if _transformed():
+        if transformed:
             in_x, in_scale = (_ops.requires_grad(t) or _ops.has_tangent(t) for t in (x, scale))
         else:
             enabled = torch.is_grad_enabled()
