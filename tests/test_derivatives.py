@@ -569,8 +569,8 @@ def test_second_derivatives_under_a_gaussian(
 ) -> None:
     """In x, in the scale, and mixed: within 5 sigmas, 6e-7 for each of 4 numbers.
 
-    With 4 samples and 1 dimension the Jacobian is kept and f called again, unless the event is
-    larger: `test_what_f_is_called_for`.
+    f is called again here; where its outputs were kept, `test_all_ways_to_a_hessian_agree` and
+    `test_derivatives_in_x_and_in_f_itself` have the same.
     """
     f, exact = CLOSED[name]
     x, gamma = torch.tensor([0.3], dtype=DOUBLE), torch.tensor([0.7], dtype=DOUBLE)
@@ -776,7 +776,7 @@ def test_third_derivatives() -> None:
 
 
 def test_second_derivatives_of_other_laws_of_torch() -> None:
-    """Student's law with 5 degrees of freedom has no icdf; an affine Gaussian has."""
+    """A Gaussian of torch that has a scale of its own in each dimension is ours with these."""
     base = torch.distributions.Normal(
         torch.zeros(2, dtype=DOUBLE), torch.tensor([1.0, 2.0]).double()
     )
