@@ -194,6 +194,40 @@ def test_ops_are_the_twins(
             )
 
 
+@pytest.mark.parametrize("size", [(6, 160), (40, 40), (96, 96)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_large_grids_are_the_twins(
+    dtype: torch.dtype, size: tuple[int, int], device: torch.device
+) -> None:
+    """In float32 the first fills what a CUDA block has unasked, to the last byte.
+
+    In float64, with the scale's gradient, the last is larger than all that a block can have.
+    """
+    n = size[0] * size[1]
+    arguments = arguments_of(dtype, "mc", False, "11", "logistic", 8)
+    arguments |= {
+        "x": 1 + 9 * torch.rand(2, *size, dtype=dtype),
+        "num_samples": 5,
+        "source": 0,
+        "target": n - 1,
+    }
+    mean = OPS.shortest_path(**on(device, arguments)).cpu()
+    torch.testing.assert_close(mean, _reference.shortest_path(**arguments), rtol=0, atol=1e-6)
+    arguments |= {
+        "grad": torch.randn(2, *size, dtype=dtype),
+        "baseline": torch.randn(2, dtype=dtype),
+        "factor": 0.2,
+        "pair_weight": 0.0,
+    }
+    for scale_gradient in (False, True):
+        arguments["scale_gradient"] = scale_gradient
+        actual = OPS.shortest_path_backward(**on(device, arguments))
+        expected = _reference.shortest_path_backward(**arguments)
+        for a, e in zip(actual, expected, strict=True):
+            atol = 1e3 * torch.finfo(dtype).eps * float(e.abs().max()) if e.numel() else 0.0
+            torch.testing.assert_close(a.cpu(), e, rtol=0, atol=atol)
+
+
 def smoothed(weights: Tensor, distribution: Any = None, **options: Any) -> Tensor:
     law = distribution or ts.Logistic(0.5)
     return ts.functional.shortest_path(weights, law, **{"num_samples": 32, "seed": 3, **options})
