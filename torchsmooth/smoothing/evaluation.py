@@ -106,7 +106,8 @@ class Evaluation:
         outputs: list[Tensor] = []
 
         def rows(start: int, stop: int) -> tuple[Tensor, Tensor]:
-            return x[start:stop], torch.arange(start, stop, device=x.device)
+            # A copy: f may write into it as it may into perturbed points, and x is the user's.
+            return x[start:stop].clone(), torch.arange(start, stop, device=x.device)
 
         def take(chunk: Tensor, start: int, stop: int) -> None:
             outputs.append(chunk.detach())
