@@ -146,6 +146,19 @@ def test_solver_may_write_into_its_scores(vectorized: bool) -> None:
     torch.testing.assert_close(gradient, torch.tensor([[0.5, -0.5, 0.0]]))
 
 
+def test_arguments_that_change_between_the_passes_are_seen() -> None:
+    """Or the second solution would be that of another problem."""
+
+    def solver(z: Tensor, moved: Tensor) -> Tensor:
+        return ts.hard.argmax(z + moved)
+
+    theta, moved = torch.randn(2, 3, requires_grad=True), torch.zeros(2, 3)
+    y = ts.blackbox(solver, 1.0)(theta, moved)
+    moved.fill_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_types(dtype: torch.dtype, device: torch.device) -> None:
     storage = torch.randn(4, 3, dtype=torch.float64, device=device).to(dtype).requires_grad_()
