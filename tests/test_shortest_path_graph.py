@@ -212,6 +212,10 @@ def test_no_edges_at_all() -> None:
     indptr, indices = torch.tensor([0, 0, 0]), torch.zeros(0, dtype=torch.int64)
     with pytest.raises(ValueError, match="target must be reachable"):
         ts.hard.shortest_path_graph(torch.ones(0), indptr, indices)
+    weights = torch.ones(2, 0, requires_grad=True)
+    path = smoothed(weights, indptr=indptr[:2], indices=indices)  # one node: nowhere to go
+    assert path.shape == (2, 0)
+    assert torch.autograd.grad(path.sum(), weights)[0].shape == (2, 0)
 
 
 def test_the_op_reads_nothing_outside_the_graph() -> None:

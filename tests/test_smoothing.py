@@ -678,6 +678,7 @@ def test_empty(shape: tuple[int, ...], num_samples: int, device: torch.device) -
     grad_x, grad_scale = torch.autograd.grad(value.sum(), (x, scale))
     assert grad_x.shape == shape
     torch.testing.assert_close(grad_scale, x.new_zeros(()), rtol=0, atol=1e-6)
+    assert ts.smooth(lambda y: y, num_samples=num_samples)(x).shape == shape
 
 
 def test_f_may_write_into_its_points() -> None:

@@ -192,7 +192,7 @@ class Evaluation:
         if not self.calls:
             return min(_PROBE_ROWS, max(total, 1))
         row = self.outputs.dtype.itemsize * (math.prod(self.event) + sum(self.outputs.sizes))
-        return max(1, _CHUNK_BYTES // (_COPIES * row))
+        return max(1, _CHUNK_BYTES // max(1, _COPIES * row))
 
     def _inputs(self, points: Tensor, element: Tensor) -> tuple[Tensor, list[Any]]:
         """What f is called with for points [rows, n] that belong to these batch elements."""
