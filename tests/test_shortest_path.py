@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from facts import COMPACT, replicate
@@ -447,6 +448,16 @@ def test_second_derivatives_raise() -> None:
         gradient.sum().backward()
 
 
+def test_cells_may_be_integers_of_numpy() -> None:
+    """As `divmod(weights.argmin(), width)` gives them."""
+    x = 1 + torch.rand(3, 4)
+    source, target = tuple(np.array([1, 0])), tuple(np.array([-1, 2]))
+    options: dict[str, Any] = {"source": source, "target": target, "neighbors": np.int64(4)}
+    expected: dict[str, Any] = {"source": (1, 0), "target": (-1, 2), "neighbors": 4}
+    assert torch.equal(ts.hard.shortest_path(x, **options), ts.hard.shortest_path(x, **expected))
+    assert torch.equal(smoothed(x, **options), smoothed(x, **expected))
+
+
 # --- bad input -------------------------------------------------------------------------------
 
 ONE = torch.ones(2, 3)
@@ -456,6 +467,7 @@ BAD = [
     ({"weights": [[1.0]]}, TypeError, "weights must be a torch.Tensor, got list"),
     ({"neighbors": 6}, ValueError, "neighbors must be 4 or 8, got 6"),
     ({"neighbors": True}, ValueError, "neighbors must be 4 or 8, got True"),
+    ({"neighbors": torch.tensor([4, 8])}, ValueError, "neighbors must be 4 or 8, got tensor"),
     (
         {"source": (2, 0)},
         ValueError,
