@@ -164,6 +164,32 @@ def test_the_nearer_surface_is_seen_whatever_the_order():
     np.testing.assert_allclose(images, render(poses, vertices, faces, 32, "lambert"), rtol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("extent", [1e3, 1e9, 1e15])
+def test_a_floor_ends_at_the_horizon(extent, dtype):
+    # Corners behind the camera, and so far away that near to it their numbers say little.
+    size, angle = 16, math.radians(40)
+    corners = [[-3.0, 0, -1], [3, 0, -1], [0.1, 0, 2]]
+    vertices = extent * np.array(corners) + [0, -2, 0]
+    up = (size - 1 - 2 * np.arange(size)) / size * math.tan(angle)
+    for elevation, azimuth in ((0, 0), (10, 30), (-10, 77), (25, 200), (5, 123), (-25, 310)):
+        image = render(
+            [[3.0, elevation, azimuth, 40.0]], vertices, [[0, 1, 2]], size, "silhouette", dtype
+        )
+        e = math.radians(elevation)
+        below = up * math.cos(e) - math.sin(e) < 0  # of rays, those that go down
+        np.testing.assert_array_equal(image[0].numpy(), np.tile(below[:, None], size))
+
+
+def test_a_face_that_light_only_grazes_is_black():
+    # Seen from above its level; the cosine is a sum of zeros with a sign.
+    vertices = [[0.0, -1.0, -1.0], [-1.0, -1.0, 1.0], [1.0, -1.0, 1.0]]
+    pose = [[3.0, 0.0, 0.0, 30.0]]
+    assert render(pose, vertices, [[0, 1, 2]], 16, "silhouette").any()
+    image = render(pose, vertices, [[0, 1, 2]], 16, "lambert")
+    assert (image == 0).all() and not image.signbit().any()
+
+
 def test_where_the_camera_stands():
     # Small triangles around points that only one camera sees where they must be.
     def mark(point):
