@@ -441,6 +441,17 @@ def test_shapes_and_types():
         assert torch.equal(torch.autograd.grad(image.sum(), p)[0], torch.zeros_like(p))
 
 
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.uint32, torch.uint64]
+)
+def test_faces_of_any_integers(dtype):
+    pose, vertices, faces = scene()
+    image = ts.hard.render(pose, vertices, faces.to(dtype), image_size=8)
+    assert torch.equal(image, ts.hard.render(pose, vertices, faces, image_size=8))
+    with pytest.raises(ValueError, match="of the 29 vertices"):
+        ts.hard.render(pose, vertices[:29], faces.to(dtype), image_size=8)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_bad_numbers_stay_apart(bad):
     pose, vertices, faces = scene()

@@ -132,6 +132,8 @@ def check_view(
     dtype = compute_dtype(poses.dtype)
     rows = poses.reshape(math.prod(poses.shape[:-1]), 4).to(dtype)
     points = points.detach().to(dtype).contiguous()
+    # Of unsigned types torch compares bytes alone.
+    faces = faces.long()
     count = points.shape[0]
     outside = ((faces < 0) | (faces >= count)).any()
     infinite = ~points.isfinite().all()
