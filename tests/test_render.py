@@ -452,6 +452,25 @@ def test_faces_of_any_integers(dtype):
         ts.hard.render(pose, vertices[:29], faces.to(dtype), image_size=8)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own derivatives
+def test_vertices_have_no_derivative_of_any_kind():
+    pose, vertices, faces = scene()
+
+    def of_vertices(v):
+        return ts.functional.render(pose, v, faces, ts.Logistic(SCALE), num_samples=8).sum()
+
+    def hard(v):
+        return ts.hard.render(pose, v, faces).sum()
+
+    for function in (of_vertices, hard):
+        with pytest.raises(ValueError, match="vertices must not require grad"):
+            torch.func.jvp(function, (vertices,), (vertices,))
+        with pytest.raises(ValueError, match="vertices must not require grad"):
+            torch.func.grad(function)(vertices)
+        with torch.no_grad():  # where nobody asks for one
+            function(vertices.clone().requires_grad_())
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_bad_numbers_stay_apart(bad):
     pose, vertices, faces = scene()
