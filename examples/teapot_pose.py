@@ -167,7 +167,7 @@ class Poses(nn.Module):
 
 
 def load_mesh(args: argparse.Namespace) -> Mesh:
-    with user_errors(ValueError, OSError, ImportError, NotImplementedError):
+    with user_errors(ValueError, OSError, ImportError):
         mesh = ts.meshes.load(args.mesh) if args.mesh else ts.meshes.teapot(args.level)
         mesh = mesh.normalized()
     vertices = mesh.vertices * (args.size / 2)
