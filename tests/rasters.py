@@ -187,3 +187,23 @@ def planar_mesh(generator, count):
     lattice = np.stack(np.meshgrid(*[np.linspace(-1, 1, 9)] * 2), -1).reshape(-1, 2)
     points = np.concatenate([lattice, generator.uniform(-1, 1, (count, 2))])
     return points, Delaunay(points).simplices
+
+
+def check_shared_edges(pose, vertices, faces, size, dtype):
+    """Of a square in a plane, cut by `planar_mesh`: no pixel has two triangles, and none has none.
+
+    Returns how many pixels were compared with those of the square, and how many it covers.
+    """
+    images = torch.stack(
+        [render([pose], vertices, face[None], size, "silhouette", dtype)[0] for face in faces]
+    )
+    together = render([pose], vertices, faces, size, "silhouette", dtype)[0]
+    assert images.sum(0).max() <= 1
+    assert torch.equal(images.amax(0), together)
+    corners = vertices[[0, 8, 80, 72]]
+    exact = Exact(pose, corners, [[0, 1, 2], [0, 2, 3]], size)
+    outline = Exact(pose, corners, [[0, 1, 2], [0, 2, 3], [0, 1, 3], [1, 2, 3]], size)
+    clear = outline.margin > 0.02
+    expected = exact.cover.any(0)
+    np.testing.assert_array_equal(together.numpy()[clear], expected[clear])
+    return clear.sum(), expected[clear].sum()

@@ -14,9 +14,9 @@ from facts import SCIPY, assert_mean, replicate
 from rasters import (
     NEAR,
     SPECIAL_POSES,
-    Exact,
     camera_axes,
     check_against_oracle,
+    check_shared_edges,
     covered,
     planar_mesh,
     poses_around,
@@ -41,7 +41,7 @@ def test_coverage_depth_and_shade_of_random_meshes(size):
     for _ in range(20):
         vertices, faces = soup(generator, 6)
         poses = poses_around(generator, 16)
-        a, b = check_against_oracle(poses, vertices, faces, size, torch.float64, 1e-8, 1e-6)
+        a, b = check_against_oracle(poses, vertices, faces, size, torch.float64, 1e-9, 1e-9)
         compared, left_out = compared + a, left_out + b
     assert left_out < 1e-4 * compared
 
@@ -51,10 +51,10 @@ def test_coverage_depth_and_shade_of_random_meshes_in_float32():
     compared = left_out = 0
     for _ in range(10):
         vertices, faces = soup(generator, 6)
-        poses = poses_around(generator, 16, lowest=4.0)
-        a, b = check_against_oracle(poses, vertices, faces, 32, torch.float32, 1e-2, 1e-2)
+        poses = poses_around(generator, 16)
+        a, b = check_against_oracle(poses, vertices, faces, 32, torch.float32, 1e-3, 1e-4)
         compared, left_out = compared + a, left_out + b
-    assert left_out < 0.2 * compared
+    assert left_out < 0.03 * compared
 
 
 def test_triangles_across_and_behind_the_near_plane():
@@ -68,7 +68,7 @@ def test_triangles_across_and_behind_the_near_plane():
             eye, axes, _ = camera_axes(pose)
             depth = ((vertices - eye) @ axes[2])[faces]
             crossing += ((depth.min(1) < NEAR) & (depth.max(1) > NEAR)).sum()
-        check_against_oracle(poses, vertices, faces, 24, torch.float64, 1e-7, 1e-5)
+        check_against_oracle(poses, vertices, faces, 24, torch.float64, 1e-8, 1e-9)
     assert crossing > 500
 
 
@@ -76,7 +76,7 @@ def test_triangles_across_and_behind_the_near_plane():
 def test_poses_at_the_clamps_and_the_poles(dtype):
     generator = np.random.default_rng(2)
     vertices, faces = soup(generator, 12)
-    tolerance = (1e-7, 1e-5) if dtype == torch.float64 else (0.1, 0.1)
+    tolerance = (1e-8, 1e-9) if dtype == torch.float64 else (1e-2, 1e-4)
     check_against_oracle(SPECIAL_POSES, vertices, faces, 24, dtype, *tolerance)
 
 
@@ -115,19 +115,8 @@ def test_triangles_that_share_edges_leave_no_gap_and_share_no_pixel(pose, size, 
     generator = np.random.default_rng(4)
     points, faces = planar_mesh(generator, 150)
     vertices = np.insert(points, 2, 0.0, 1) if pose[0] >= 1 else np.insert(3 * points, 1, -0.02, 1)
-    images = torch.stack(
-        [render([pose], vertices, face[None], size, "silhouette", dtype)[0] for face in faces]
-    )
-    together = render([pose], vertices, faces, size, "silhouette", dtype)[0]
-    assert images.sum(0).max() == 1
-    assert torch.equal(images.amax(0), together)
-    corners = vertices[[0, 8, 80, 72]]
-    exact = Exact(pose, corners, [[0, 1, 2], [0, 2, 3]], size)
-    outline = Exact(pose, corners, [[0, 1, 2], [0, 2, 3], [0, 1, 3], [1, 2, 3]], size)
-    clear = outline.margin > 0.02
-    expected = exact.cover.any(0)
-    assert expected[clear].sum() > 500 and clear.mean() > 0.8
-    np.testing.assert_array_equal(together.numpy()[clear], expected[clear])
+    compared, covered_pixels = check_shared_edges(pose, vertices, faces, size, dtype)
+    assert covered_pixels > 500 and compared > 0.8 * size**2
 
 
 def test_vertices_on_other_vertices_hide_nothing():
@@ -217,7 +206,7 @@ def test_sizes(size):
     generator = np.random.default_rng(size)
     vertices, faces = soup(generator, 5)
     check_against_oracle(
-        poses_around(generator, 3), vertices, faces, size, torch.float64, 1e-8, 1e-6
+        poses_around(generator, 3), vertices, faces, size, torch.float64, 1e-9, 1e-9
     )
 
 
