@@ -54,7 +54,7 @@ from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogFormatter, PercentFormatter
 from scipy import stats
 from torch import Tensor, nn
 
@@ -266,11 +266,18 @@ def draw_optimization(training: Training, poses: Poses, path: Path) -> None:
 
         starts = angle_between(poses.start, poses.truth)
         right.plot(starts.cpu().numpy(), poses.angles().numpy(), ".")
-        right.axhline(SUCCESS, color=plotting.RED, linewidth=1)
+        right.axhline(
+            SUCCESS, color=plotting.RED, linewidth=1, label=f"success: below {SUCCESS:g}°"
+        )
         right.set_yscale("log")
         right.set(
-            title="Each seed", xlabel="degrees from the truth at the start", ylabel="at the end"
+            title="Each seed",
+            xlabel="degrees from the truth at the start",
+            ylabel="degrees from the truth at the end",
         )
+        right.legend()
+        right.yaxis.set_major_formatter(LogFormatter())  # degrees are plain numbers
+        right.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
         for axis in (left, middle):
             axis.set_xlim(left=0)
         plotting.save(figure, path)
@@ -296,6 +303,8 @@ def draw_poses_seen(poses: Poses, mesh: Mesh, size: int, path: Path) -> None:
             mark, colour = ("✓", plotting.GREEN) if angles[i] < SUCCESS else ("✗", plotting.RED)
             row[2].set_title(f"found, {angles[i]:.1f}° away {mark}", color=colour, fontsize=9)
             row[3].set_title("outlines", fontsize=9)
+            if i + 1 < count:
+                row[3].set_xlabel("")  # the last row says for all what the colours are
         plotting.save(figure, path)
 
 
