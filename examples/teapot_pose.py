@@ -70,6 +70,7 @@ NOISE = (0.1, 5.0, 5.0, 0.25)
 NOISE_EXPONENTS = (0.75, -1.75)
 LOOKS = 100  # at the poses on their way, at most
 DRAWN_SEEDS = 6
+LEAST_DRAWN_PIXELS = 256
 FRAMES_PER_SECOND = 12
 
 # short: what is found in minutes on two cores. full: the published experiment.
@@ -288,8 +289,7 @@ def draw_poses_seen(poses: Poses, mesh: Mesh, size: int, path: Path) -> None:
     angles, starts = poses.angles(), angle_between(poses.start.cpu(), poses.truth.cpu())
     count = min(DRAWN_SEEDS, len(angles))
     three = torch.stack((poses.start, poses.truth, poses.pose.detach()), 1)[:count]
-    # The eye needs more pixels than the optimizer.
-    seen = ts.hard.render(three, *mesh, image_size=4 * size, output="lambert").cpu().numpy()
+    seen = _shaded(three, mesh, size)
     outlines = ts.hard.render(three, *mesh, image_size=size).cpu().numpy()
     with plotting.style():
         figure = Figure(figsize=(8.4, 0.3 + 2.25 * count), layout="constrained")
@@ -316,7 +316,7 @@ def draw_animation(
     way = torch.cat((poses.passed[: len(looks), chosen], poses.pose.detach()[chosen, None]))
     truth = poses.truth[chosen]
     angles = angle_between(way.cpu(), truth.cpu())
-    seen = ts.hard.render(way, *mesh, image_size=4 * size, output="lambert").cpu().numpy()
+    seen = _shaded(way, mesh, size)
     outlines = ts.hard.render(way, *mesh, image_size=size).cpu().numpy()
     target = ts.hard.render(truth, *mesh, image_size=size).cpu().numpy()
     with plotting.style():
@@ -334,6 +334,12 @@ def draw_animation(
                 right.set_title(f"{angles[i]:.1f}° away", fontsize=10)
                 for _ in range(FRAMES_PER_SECOND if step == steps[-1] else 1):  # stop and look
                     writer.grab_frame()
+
+
+def _shaded(poses: Tensor, mesh: Mesh, size: int) -> np.ndarray:
+    """What the eye is shown, which needs more pixels than the optimizer."""
+    pixels = max(size, LEAST_DRAWN_PIXELS)
+    return ts.hard.render(poses, *mesh, image_size=pixels, output="lambert").cpu().numpy()
 
 
 def _show(axis: Axes, image: np.ndarray, **more: Any) -> AxesImage:
