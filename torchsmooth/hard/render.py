@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from .. import _ops
 from .._arguments import check_floating, check_int, compute_dtype
@@ -94,10 +95,11 @@ def check_view(
         raise ValueError(
             f"vertices must have shape [V, 3], got {list(points.shape)}; all poses see one mesh"
         )
-    if points.requires_grad and torch.is_grad_enabled():
+    in_reverse = points.requires_grad and torch.is_grad_enabled()
+    if in_reverse or forward_ad.unpack_dual(points).tangent is not None:
         raise ValueError(
             "vertices must not require grad, because rendering has no gradient in them, got a "
-            "tensor that does; pass vertices.detach()"
+            "tensor that does, or one with a tangent; pass vertices.detach()"
         )
     if not isinstance(faces, Tensor):
         raise TypeError(
@@ -132,6 +134,8 @@ def check_view(
     dtype = compute_dtype(poses.dtype)
     rows = poses.reshape(math.prod(poses.shape[:-1]), 4).to(dtype)
     points = points.detach().to(dtype).contiguous()
+    # Of unsigned types torch compares bytes alone.
+    faces = faces.long()
     count = points.shape[0]
     outside = ((faces < 0) | (faces >= count)).any()
     infinite = ~points.isfinite().all()
