@@ -4,7 +4,7 @@ import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -47,16 +47,17 @@ def stored_for_backward(like: Tensor) -> Iterator[None]:
     `torch.utils.checkpoint` is not overruled.
     """
     # Not imported, because where nobody has, no graph is traced.
-    traceback = sys.modules.get("torch.fx.traceback")
-    tracing = traceback is not None and traceback.has_preserved_node_meta()
-    if not tracing or like.device.type != "cpu" or "recompute" in traceback.current_meta:
+    traceback: Any = sys.modules.get("torch.fx.traceback")
+    if traceback is None or not traceback.has_preserved_node_meta() or like.device.type != "cpu":
         yield
         return
     # The tags by which selective checkpointing tells the partitioner what to do.
     tags = {"recompute": torch.utils.checkpoint.CheckpointPolicy.MUST_SAVE, "ac_graph_id": 0}
-    traceback.current_meta.update(tags)
+    meta = traceback.current_meta
+    added = {} if "recompute" in meta else tags
+    meta.update(added)
     try:
         yield
     finally:
-        for tag in tags:
-            del traceback.current_meta[tag]
+        for tag in added:
+            del meta[tag]

@@ -958,21 +958,28 @@ class Logistic(AbstractTailLaw):
             e = negative.exp()
         return z, e, (1 + e).reciprocal()
 
+    def _softplus(self, e: Tensor) -> Tensor:
+        """log(1 + e)."""
+        with stored_for_backward(e):
+            return torch.log1p(e)
+
     def _density(self, z: Tensor) -> Tensor:
         _, e, rest = self._exponential(z, 1.0)
         return e * rest * rest
 
     def _value_of_positive(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        if not torch.compiler.is_compiling():
+            return torch.sigmoid(x / scale)
+        # The same, but of what the backward pass needs too.
         z, e, rest = self._exponential(x, scale)
         return torch.where(z < 0, e * rest, rest)
 
     def _value_of_negative(self, x: Tensor, scale: float | Tensor) -> Tensor:
-        z, e, rest = self._exponential(x, scale)
-        return torch.where(z < 0, rest, e * rest)
+        return self._value_of_positive(-x, scale)
 
     def _value_of_gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
         _, e, _ = self._exponential(x, scale)
-        return scale * torch.log1p(e)
+        return scale * self._softplus(e)
 
     def _slopes_of_positive(
         self, x: Tensor, scale: float | Tensor, factor: Tensor | float
@@ -988,7 +995,7 @@ class Logistic(AbstractTailLaw):
         z, e, rest = self._exponential(x, scale)
         tail = e * rest
         in_x = factor * torch.where(x > 0, -tail, tail)
-        return in_x, factor * torch.log1p(e) - z.clamp(-self._reach, self._reach) * in_x
+        return in_x, factor * self._softplus(e) - z.clamp(-self._reach, self._reach) * in_x
 
     def _narrow_rise(self, beyond: Tensor, width: Tensor, scale: float | Tensor) -> Tensor:
         # The difference of two softplus, log(1 + (exp(width) - 1) P(noise < beyond)) at scale 1.

@@ -57,6 +57,11 @@ def promote(
     factors = operands | {"scale": law.scale} if isinstance(law.scale, Tensor) else operands
     check_broadcast(**factors)
     dtype = result_type(list(factors.values()))
+    if torch.compiler.is_compiling() and isinstance(law.scale, Tensor):
+        # Expanded before anything is computed, its gradient is summed when all others are complete,
+        # and the compiler makes one loop of them instead of two.
+        shape = torch.broadcast_shapes(*(t.shape for t in factors.values()))
+        law = law.with_scale(law.scale.expand(shape))
     return law, dtype, [operand.to(compute_dtype(dtype)) for operand in operands.values()]
 
 

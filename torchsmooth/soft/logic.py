@@ -202,10 +202,9 @@ class _Blend(torch.autograd.Function):
         return grad * (reachable(a, p) - reachable(b, 1 - p)), grad * p, grad * (1 - p)
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+    def jvp(ctx: Any, in_p: Tensor, in_a: Tensor, in_b: Tensor) -> Tensor:
         p, a, b = ctx.saved_tensors
-        slopes = reachable(a, p) - reachable(b, 1 - p), p, 1 - p
-        return sum(slope * t for slope, t in zip(slopes, tangents, strict=True) if t is not None)
+        return in_p * (reachable(a, p) - reachable(b, 1 - p)) + p * in_a + (1 - p) * in_b
 
 
 @one_node
@@ -216,8 +215,9 @@ def _blend(p: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def reachable(value: Tensor, p: Tensor) -> Tensor:
     """The value, but 0 for what is not finite and has probability 0: 0 times it would be NaN."""
-    # Compilers vectorise this, but not isfinite.
-    return torch.where((p != 0) | (value.abs() < math.inf), value, 0.0)
+    # Compilers vectorise this, but neither isfinite nor, for float64, an "or" of two masks.
+    finite = torch.where(value.abs() < math.inf, value, 0.0)
+    return torch.where(p != 0, value, finite)
 
 
 def _reduce(
