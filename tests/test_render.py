@@ -1,5 +1,7 @@
 """The renderer: coverage against exact tests of points in triangles, its smoothing, its errors."""
 
+import importlib
+import itertools
 import math
 import os
 import subprocess
@@ -223,14 +225,24 @@ def scene(dtype=torch.float64):
 SCALE = torch.tensor([0.1, 5.0, 5.0, 1.0], dtype=torch.float64)
 
 
-def smoothed_both_ways(law, *, dtype=torch.float64, output="silhouette", size=16, **options):
+@pytest.fixture(params=["one pass", "two passes"])
+def passes(request, monkeypatch):
+    """How gradients are computed: with the image, or by rendering all samples again."""
+    if request.param == "two passes":
+        monkeypatch.setattr(importlib.import_module("torchsmooth._ops.render"), "ONE_PASS", 0)
+
+
+def smoothed_both_ways(
+    law, *, dtype=torch.float64, output="silhouette", size=16, scale=SCALE, **options
+):
     """Image and gradients of the kernel, and of the generic road over the hard renderer."""
+    shared = scale.to(dtype)
     results = []
     pose, vertices, faces = scene(dtype)
     cotangent = torch.randn(2, size, size, generator=torch.Generator().manual_seed(0), dtype=dtype)
     for fused in (True, False):
         x = pose.clone().requires_grad_()
-        scale = SCALE.to(dtype, copy=True).requires_grad_()
+        scale = shared.clone().requires_grad_()
         noise = law(scale=scale)
         if fused:
             image = ts.functional.render(
@@ -249,8 +261,10 @@ def smoothed_both_ways(law, *, dtype=torch.float64, output="silhouette", size=16
 
 @pytest.mark.parametrize("output", ["silhouette", "depth", "lambert"])
 @pytest.mark.parametrize("covariate", ["none", "fx", "loo"])
-def test_smooths_the_hard_renderer(output, covariate):
-    options = {"num_samples": 48, "sampler": "mc", "covariate": covariate, "output": output}
+@pytest.mark.parametrize("size", [16, 33, 67])  # rows of whole vectors, of none, and of two words
+def test_smooths_the_hard_renderer(size, output, covariate, passes):
+    options = {"num_samples": 75, "sampler": "mc", "covariate": covariate, "output": output}
+    options["size"] = size
     for ours, generic in zip(*smoothed_both_ways(ts.Logistic, **options), strict=True):
         torch.testing.assert_close(ours, generic, rtol=1e-9, atol=1e-9)
 
@@ -266,13 +280,29 @@ def test_smooths_the_hard_renderer(output, covariate):
         (ts.WignerSemicircle, "mc", False, 3),
     ],
 )
-def test_laws_and_samplers(law, sampler, antithetic, num_samples):
+def test_laws_and_samplers(law, sampler, antithetic, num_samples, passes):
     options = {"num_samples": num_samples, "sampler": sampler, "antithetic": antithetic}
     for ours, generic in zip(*smoothed_both_ways(law, **options), strict=True):
         torch.testing.assert_close(ours, generic, rtol=1e-9, atol=1e-9)
 
 
-def test_smooths_in_float32():
+@pytest.mark.parametrize(
+    "scale",
+    [
+        torch.tensor(0.3),
+        SCALE,
+        torch.tensor([[0.2], [0.4]]),
+        torch.stack([SCALE, 0.7 * SCALE]),
+    ],
+)
+@pytest.mark.parametrize("output", ["silhouette", "depth"])
+def test_scales_of_any_shape(output, scale, passes):
+    options = {"num_samples": 40, "sampler": "mc", "output": output, "scale": scale}
+    for ours, generic in zip(*smoothed_both_ways(ts.Gaussian, **options), strict=True):
+        torch.testing.assert_close(ours, generic, rtol=1e-9, atol=1e-9)
+
+
+def test_smooths_in_float32(passes):
     options = {"num_samples": 64, "dtype": torch.float32, "output": "lambert"}
     (ours, *gradients), (generic, *others) = smoothed_both_ways(ts.Logistic, **options)
     torch.testing.assert_close(ours, generic, rtol=0, atol=1e-5)
@@ -311,7 +341,7 @@ def test_a_law_of_torch_takes_the_generic_road():
 
 
 @pytest.mark.parametrize("law", ["gaussian", "logistic", "gumbel", "cauchy"])
-def test_the_law_of_an_edge(law):
+def test_the_law_of_an_edge(law, passes):
     # A half-plane from x = 1 on. Its edge is seen at 1 / (d tan v): a pixel at u shows it if the
     # perturbed distance is above t = 1 / (u tan v).
     vertices = torch.tensor(
@@ -353,12 +383,16 @@ def test_ops_are_the_twins(output):
     elements = pose.shape[0]
     noise = (SCALE.repeat(elements, 1), torch.tensor(5), torch.empty(0, 32, dtype=torch.int32))
     options = ("logistic", "mc", True, 6, 24, output)
-    torch.testing.assert_close(
-        OPS.render(pose, vertices, faces, *noise, *options),
-        _reference.render(pose, vertices, faces, *noise, *options),
-        rtol=1e-6,
-        atol=1e-6,
-    )
+    for baseline, jacobian in itertools.product(
+        ("none", "fx", "mean"), ("none", "x", "x_and_scale")
+    ):
+        estimator = (baseline, 0.1, 0.25, jacobian)
+        for ours, twin in zip(
+            OPS.render(pose, vertices, faces, *noise, *options, *estimator),
+            _reference.render(pose, vertices, faces, *noise, *options, *estimator),
+            strict=True,
+        ):
+            torch.testing.assert_close(ours, twin, rtol=1e-6, atol=1e-6)
     grad, center = torch.randn(elements, 24, 24).double(), torch.randn(elements).double()
     backward = (grad, center, pose, vertices, faces, *noise, *options, 0.1, 0.25, True)
     for ours, twin in zip(
@@ -367,7 +401,55 @@ def test_ops_are_the_twins(output):
         torch.testing.assert_close(ours, twin, rtol=1e-5, atol=1e-4)
 
 
-def test_threads_do_not_change_a_bit():
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("output", ["silhouette", "lambert"])
+def test_what_all_samples_show_has_no_derivative(output, dtype):
+    # A wall from edge to edge, straight ahead; its shade depends on the direction of view alone.
+    vertices = 1e3 * torch.tensor([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], dtype=dtype)
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    pose = torch.tensor([[3.0, 0.0, 0.0, 30.0]], dtype=dtype, requires_grad=True)
+    scale = torch.tensor([0.1, 1e-30, 1e-30, 1.0], dtype=dtype, requires_grad=True)
+    image = ts.functional.render(
+        pose, vertices, faces, ts.Gaussian(scale), image_size=20, output=output, num_samples=333
+    )
+    assert (image == 1).all()
+    for gradient in torch.autograd.grad(image.sum(), (pose, scale)):
+        assert (gradient == 0).all()
+
+
+def test_the_jacobian_of_many_large_images_is_not_kept():
+    pose, vertices, faces = scene(torch.float32)
+    saved = []
+    for elements, size in ((1, 257), (513, 64), (512, 64)):
+        x = pose[:1].repeat(elements, 1).requires_grad_()
+        options = {"image_size": size, "num_samples": 1, "seed": 0, "covariate": "none"}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: saved.append(t.numel()) or t, lambda t: t
+        ):
+            ts.functional.render(x, vertices, faces, ts.Logistic(0.1), **options)
+        assert (max(saved) > elements * size**2) == (elements == 512)
+        saved.clear()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"baseline": "median"}, "baseline: no such value: 'median'"),
+        ({"jacobian": "y"}, "jacobian: no such value: 'y'"),
+        ({"scale": torch.ones(1, 4)}, "scale must have pose's dtype"),
+    ],
+)
+def test_the_smoothing_op_checks_its_arguments(changes, message):
+    pose, vertices, faces = scene()
+    arguments = {"x": pose, "vertices": vertices, "faces": faces.int(), "scale": SCALE[None]}
+    arguments |= {"seed": torch.tensor(0), "directions": torch.empty(0, 32, dtype=torch.int32)}
+    arguments |= {"law": "logistic", "sampler": "mc", "antithetic": False, "num_samples": 4}
+    arguments |= {"size": 8, "output": "silhouette", "factor": 1.0, "pair_weight": 0.0}
+    with pytest.raises(RuntimeError, match=message):
+        OPS.render(**{**arguments, "baseline": "mean", "jacobian": "x", **changes})
+
+
+def test_threads_do_not_change_a_bit(passes):
     pose, vertices, faces = scene(torch.float32)
     results = []
     before = torch.get_num_threads()
@@ -461,7 +543,7 @@ def test_vertices_have_no_derivative_of_any_kind():
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_bad_numbers_stay_apart(bad):
+def test_bad_numbers_stay_apart(bad, passes):
     pose, vertices, faces = scene()
     x = torch.cat([pose, pose])
     x[1, 2] = bad
@@ -553,7 +635,7 @@ def test_the_op_checks_its_arguments(changes, message):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_compiled_equals_eager():
+def test_compiled_equals_eager(passes):
     pose, vertices, faces = scene(torch.float32)
 
     def image(x, scale):

@@ -342,21 +342,29 @@ Tensor hard_render(Tensor pose, Tensor vertices, Tensor faces, int64_t size, std
   return images;
 }
 
-Tensor render(Tensor x, Tensor vertices, Tensor faces, Tensor scale, Tensor seed,
-              Tensor directions, std::string law, std::string sampler, bool antithetic,
-              int64_t num_samples, int64_t size, std::string output) {
+std::tuple<Tensor, Tensor, Tensor> render(Tensor x, Tensor vertices, Tensor faces, Tensor scale,
+                                          Tensor seed, Tensor directions, std::string law,
+                                          std::string sampler, bool antithetic,
+                                          int64_t num_samples, int64_t size, std::string output,
+                                          std::string baseline, double /*factor*/,
+                                          double pair_weight, std::string jacobian_name) {
   const RenderOutput parsed = check_rendering(x, vertices, faces, size, output);
   STD_TORCH_CHECK(scale.scalar_type() == x.scalar_type(), "render: scale must have pose's dtype");
+  parse_baseline(baseline);
+  const Jacobian jacobian = parse_jacobian(jacobian_name);
+  STD_TORCH_CHECK(jacobian == Jacobian::none,
+                  "render: there is no Jacobian on CUDA: ask for 'none' and use render_backward; "
+                  "got '", jacobian_name, "'");
   check_mesh_devices(vertices, faces, x);
   check_device(scale, "render: scale", x);
   check_noise_devices(seed, directions, x);
   const int64_t elements = x.size(0), pixels = size * size;
   const DeviceGuard guard(x.get_device_index());
-  Tensor mean = torch::stable::new_empty(x, {elements, size, size});
+  RenderResult result(x, size, jacobian);
   dispatch_floating(x, "render: pose", [&](auto type) {
     using T = decltype(type);
     const Noise<T> noise = make_noise<T>(scale, seed, directions, law, sampler, antithetic,
-                                         num_samples, 0.0, elements, kPose);
+                                         num_samples, pair_weight, elements, kPose);
     if (x.numel() == 0) return;
     // Large images are summed in fewer chunks: this much memory, or one chunk for each element.
     constexpr int64_t most_sums = int64_t(1) << 25;
@@ -371,9 +379,10 @@ Tensor render(Tensor x, Tensor vertices, Tensor faces, Tensor scale, Tensor seed
         torch::stable::new_empty(x, {elements, chunks.count, pixels}, ScalarType::Double);
     const Rendering<T> rendering(noise, parsed, x, vertices, faces, size, elements * chunks.count);
     rendering.run(&render_kernel<T>, x, chunks, mutable_data<double>(sums));
-    finish_mean(noise, data<T>(x), static_cast<const T*>(nullptr), elements, sums, x, mean);
+    finish_mean(noise, data<T>(x), static_cast<const T*>(nullptr), elements, sums, x,
+                result.mean);
   });
-  return mean;
+  return {result.mean, result.jacobian_x, result.jacobian_scale};
 }
 
 std::tuple<Tensor, Tensor> render_backward(Tensor grad, Tensor baseline, Tensor x, Tensor vertices,
