@@ -19,7 +19,15 @@ from typing import Any
 
 import torch
 from timing import RESULTS, interleaved, write
-from training_runs import Run, difference_interval, example, interval, percent, train_all
+from training_runs import (
+    Run,
+    difference_interval,
+    example,
+    interval,
+    keep_activations,
+    percent,
+    train_all,
+)
 
 import torchsmooth as ts
 
@@ -84,6 +92,7 @@ class Runs:
     def train(self, runs: list[Run], steps: int, workers: int) -> None:
         more = ["--data-root", str(self.data_root), "--steps", str(steps)]
         more += ["--device", "cpu", "--threads", "1", "--no-progress"]
+        keep_activations()
         train_all("mnist_sort", runs, steps, more, workers)
 
     def pilots(self, name: str) -> list[Run]:

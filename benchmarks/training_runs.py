@@ -48,6 +48,15 @@ def example(name: str) -> Any:
     return importlib.import_module(name)
 
 
+def keep_activations() -> None:
+    """Lets the allocator of the runs not hand back a network's activations at every step.
+
+    For tensors of changing sizes it would be a mistake: glibc before 2.38 does not find the holes
+    that they leave, and memory runs out.
+    """
+    os.environ |= {"MALLOC_TRIM_THRESHOLD_": str(2**31), "MALLOC_MMAP_THRESHOLD_": str(2**31)}
+
+
 def train(name: str, arguments: list[str]) -> None:
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         example(name).main(arguments)
@@ -55,8 +64,6 @@ def train(name: str, arguments: list[str]) -> None:
 
 def train_all(name: str, runs: list[Run], steps: int, more: list[str], workers: int) -> None:
     """Brings all of them to that step."""
-    # The allocator would hand the network's activations back to the system at every step.
-    os.environ |= {"MALLOC_TRIM_THRESHOLD_": str(2**31), "MALLOC_MMAP_THRESHOLD_": str(2**31)}
     left = [run for run in runs if not run.result(steps)]
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         under_way = {run: pool.submit(train, name, run.arguments(*more)) for run in left}

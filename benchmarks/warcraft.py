@@ -21,7 +21,15 @@ from typing import Any
 
 import torch
 from timing import RESULTS, interleaved, write
-from training_runs import Run, difference_interval, example, interval, percent, train_all
+from training_runs import (
+    Run,
+    difference_interval,
+    example,
+    interval,
+    keep_activations,
+    percent,
+    train_all,
+)
 
 import torchsmooth as ts
 
@@ -309,6 +317,7 @@ def main() -> None:
 
     def train(jobs: list[Run], epochs: int) -> None:
         more = ["--epochs", str(epochs)]
+        keep_activations()
         train_all("warcraft", jobs, epochs * STEPS_PER_EPOCH, more, args.workers)
 
     train([pilot for name in args.methods for pilot in runs.pilots(name)], args.pilot_epochs)

@@ -80,11 +80,12 @@ STABLE_TORCH_LIBRARY(torchsmooth, m) {
   m.def(
       "hard_render(Tensor pose, Tensor vertices, Tensor faces, SymInt size, str output) -> Tensor");
 
-  // Their mean over perturbed poses.
+  // Their mean over perturbed poses. For jacobian = "x" or "x_and_scale" also the derivatives [B,
+  // size, size, 4] in x and in each element's scale (else empty). baseline: "none", "fx", "mean".
   m.def(
       "render(Tensor x, Tensor vertices, Tensor faces, Tensor scale, Tensor seed, Tensor directions, "
-      "str law, str sampler, bool antithetic, SymInt num_samples, SymInt size, str output) -> "
-      "Tensor");
+      "str law, str sampler, bool antithetic, SymInt num_samples, SymInt size, str output, str "
+      "baseline, float factor, float pair_weight, str jacobian) -> (Tensor, Tensor, Tensor)");
 
   // Gradients [B, 4] in x and [B, 4] (or [B, 0]) in each element's scale, from that in the mean image;
   // baseline [B] is subtracted from each sample's contribution.

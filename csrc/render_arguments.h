@@ -32,6 +32,25 @@ inline RenderOutput check_rendering(const Tensor& pose, const Tensor& vertices, 
   return parsed;
 }
 
+// What the forward op returns: the mean image, and its derivatives [B, size, size, 4] in the pose
+// and in the scale, or empty tensors in their places.
+struct RenderResult {
+  Tensor mean;
+  Tensor jacobian_x;
+  Tensor jacobian_scale;
+
+  RenderResult(const Tensor& pose, int64_t size, Jacobian jacobian)
+      : mean(torch::stable::new_empty(pose, {pose.size(0), size, size})),
+        jacobian_x(derivative(pose, size, jacobian != Jacobian::none)),
+        jacobian_scale(derivative(pose, size, jacobian == Jacobian::x_and_scale)) {}
+
+ private:
+  static Tensor derivative(const Tensor& pose, int64_t size, bool wanted) {
+    if (!wanted) return torch::stable::new_empty(pose, {0});
+    return torch::stable::new_empty(pose, {pose.size(0), size, size, kPose});
+  }
+};
+
 inline void check_render_backward(const Tensor& grad, const Tensor& baseline, const Tensor& pose,
                                   int64_t size) {
   STD_TORCH_CHECK(grad.dim() == 3 && grad.size(0) == pose.size(0) && grad.size(1) == size &&

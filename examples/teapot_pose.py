@@ -54,7 +54,7 @@ from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogFormatter, PercentFormatter
 from scipy import stats
 from torch import Tensor, nn
 
@@ -70,6 +70,7 @@ NOISE = (0.1, 5.0, 5.0, 0.25)
 NOISE_EXPONENTS = (0.75, -1.75)
 LOOKS = 100  # at the poses on their way, at most
 DRAWN_SEEDS = 6
+LEAST_DRAWN_PIXELS = 256
 FRAMES_PER_SECOND = 12
 
 # short: what is found in minutes on two cores. full: the published experiment.
@@ -167,7 +168,7 @@ class Poses(nn.Module):
 
 
 def load_mesh(args: argparse.Namespace) -> Mesh:
-    with user_errors(ValueError, OSError, ImportError, NotImplementedError):
+    with user_errors(ValueError, OSError, ImportError):
         mesh = ts.meshes.load(args.mesh) if args.mesh else ts.meshes.teapot(args.level)
         mesh = mesh.normalized()
     vertices = mesh.vertices * (args.size / 2)
@@ -266,11 +267,18 @@ def draw_optimization(training: Training, poses: Poses, path: Path) -> None:
 
         starts = angle_between(poses.start, poses.truth)
         right.plot(starts.cpu().numpy(), poses.angles().numpy(), ".")
-        right.axhline(SUCCESS, color=plotting.RED, linewidth=1)
+        right.axhline(
+            SUCCESS, color=plotting.RED, linewidth=1, label=f"success: below {SUCCESS:g}°"
+        )
         right.set_yscale("log")
         right.set(
-            title="Each seed", xlabel="degrees from the truth at the start", ylabel="at the end"
+            title="Each seed",
+            xlabel="degrees from the truth at the start",
+            ylabel="degrees from the truth at the end",
         )
+        right.legend()
+        right.yaxis.set_major_formatter(LogFormatter())  # degrees are plain numbers
+        right.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
         for axis in (left, middle):
             axis.set_xlim(left=0)
         plotting.save(figure, path)
@@ -281,8 +289,7 @@ def draw_poses_seen(poses: Poses, mesh: Mesh, size: int, path: Path) -> None:
     angles, starts = poses.angles(), angle_between(poses.start.cpu(), poses.truth.cpu())
     count = min(DRAWN_SEEDS, len(angles))
     three = torch.stack((poses.start, poses.truth, poses.pose.detach()), 1)[:count]
-    # The eye needs more pixels than the optimizer.
-    seen = ts.hard.render(three, *mesh, image_size=4 * size, output="lambert").cpu().numpy()
+    seen = _shaded(three, mesh, size)
     outlines = ts.hard.render(three, *mesh, image_size=size).cpu().numpy()
     with plotting.style():
         figure = Figure(figsize=(8.4, 0.3 + 2.25 * count), layout="constrained")
@@ -296,6 +303,8 @@ def draw_poses_seen(poses: Poses, mesh: Mesh, size: int, path: Path) -> None:
             mark, colour = ("✓", plotting.GREEN) if angles[i] < SUCCESS else ("✗", plotting.RED)
             row[2].set_title(f"found, {angles[i]:.1f}° away {mark}", color=colour, fontsize=9)
             row[3].set_title("outlines", fontsize=9)
+            if i + 1 < count:
+                row[3].set_xlabel("")  # the last row says for all what the colours are
         plotting.save(figure, path)
 
 
@@ -307,7 +316,7 @@ def draw_animation(
     way = torch.cat((poses.passed[: len(looks), chosen], poses.pose.detach()[chosen, None]))
     truth = poses.truth[chosen]
     angles = angle_between(way.cpu(), truth.cpu())
-    seen = ts.hard.render(way, *mesh, image_size=4 * size, output="lambert").cpu().numpy()
+    seen = _shaded(way, mesh, size)
     outlines = ts.hard.render(way, *mesh, image_size=size).cpu().numpy()
     target = ts.hard.render(truth, *mesh, image_size=size).cpu().numpy()
     with plotting.style():
@@ -325,6 +334,12 @@ def draw_animation(
                 right.set_title(f"{angles[i]:.1f}° away", fontsize=10)
                 for _ in range(FRAMES_PER_SECOND if step == steps[-1] else 1):  # stop and look
                     writer.grab_frame()
+
+
+def _shaded(poses: Tensor, mesh: Mesh, size: int) -> np.ndarray:
+    """What the eye is shown, which needs more pixels than the optimizer."""
+    pixels = max(size, LEAST_DRAWN_PIXELS)
+    return ts.hard.render(poses, *mesh, image_size=pixels, output="lambert").cpu().numpy()
 
 
 def _show(axis: Axes, image: np.ndarray, **more: Any) -> AxesImage:

@@ -539,7 +539,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     loss_of = METHODS[args.method](args)
     with user_errors(ValueError, TypeError):  # the library knows which settings go together
-        loss_of(torch.ones(1, 2, 2), torch.eye(2).unsqueeze(0), torch.tensor(0))
+        size = args.grid  # on which it depends how many points a sampler can make
+        loss_of(torch.ones(1, size, size), torch.eye(size).unsqueeze(0), torch.tensor(0))
 
     maps = load_data(args)
     pixels = torch.from_numpy(np.array(maps["train"].images[:MAPS_PER_CHUNK]))

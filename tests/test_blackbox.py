@@ -132,6 +132,33 @@ def test_one_event_at_a_time_with_numpy() -> None:
     torch.testing.assert_close(*results)
 
 
+@pytest.mark.parametrize("vectorized", [True, False])
+def test_solver_may_write_into_its_scores(vectorized: bool) -> None:
+    def solver(z: Tensor) -> Tensor:
+        z -= z.amax(-1, keepdim=True)
+        return z.eq_(0)
+
+    theta = torch.tensor([[1.0, 0.0, -3.0]], requires_grad=True)
+    y = ts.blackbox(solver, 2.0, vectorized=vectorized)(theta)
+    assert torch.equal(theta, torch.tensor([[1.0, 0.0, -3.0]]))
+    # The same numbers as in the docstring.
+    (gradient,) = torch.autograd.grad((y * torch.tensor([1.0, 0.0, 0.5])).sum(), theta)
+    torch.testing.assert_close(gradient, torch.tensor([[0.5, -0.5, 0.0]]))
+
+
+def test_arguments_that_change_between_the_passes_are_seen() -> None:
+    """Or the second solution would be that of another problem."""
+
+    def solver(z: Tensor, moved: Tensor) -> Tensor:
+        return ts.hard.argmax(z + moved)
+
+    theta, moved = torch.randn(2, 3, requires_grad=True), torch.zeros(2, 3)
+    y = ts.blackbox(solver, 1.0)(theta, moved)
+    moved.fill_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_types(dtype: torch.dtype, device: torch.device) -> None:
     storage = torch.randn(4, 3, dtype=torch.float64, device=device).to(dtype).requires_grad_()

@@ -1,6 +1,7 @@
 """Forward mode, torch.vmap and second derivatives of what is sampled, on both roads."""
 
 import functools
+import importlib
 import math
 import sys
 from collections.abc import Callable
@@ -51,6 +52,13 @@ def render(x: Tensor, law: Any, **options: Any) -> Tensor:
     return ts.functional.render(pose, vertices, faces, law, image_size=8, **options)
 
 
+def render_again(x: Tensor, law: Any, **options: Any) -> Tensor:
+    """Images that are taken for too large to accumulate their Jacobians."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module("torchsmooth._ops.render"), "ONE_PASS", 0)
+        return render(x, law, **options)
+
+
 def steps(y: Tensor) -> Tensor:
     return torch.stack([y.cumsum(-1).sign(), (y * y.roll(1, -1) > 0.2).to(y.dtype)], -1)
 
@@ -72,7 +80,8 @@ ROADS: dict[str, tuple[Road, int]] = {
     "values": (ts.functional.sort, 4),
     "ranks": (ts.functional.rank, 40),
     "path": (path, 6),
-    "render": (render, 4),
+    "images, one pass": (render, 4),
+    "images, two passes": (render_again, 4),
     "sums": (smooth, 3),
     "outputs": (smooth, 24),
 }
@@ -298,7 +307,7 @@ def test_tangents_of_arguments_and_parameters() -> None:
 
 def test_tangents_of_bad_numbers_stay_in_their_batch_element() -> None:
     for road, n in ROADS.values():
-        if road is path or road is render:  # whose outputs have other rules for infinities
+        if road in (path, render, render_again):  # whose outputs have other rules for infinities
             continue
         x = numbers(3, n)
         f = of_x(road, ts.Logistic(), num_samples=8)
@@ -387,6 +396,32 @@ def test_gradients_of_each_example(road: Road, n: int) -> None:
     torch.testing.assert_close(outside, expected, rtol=1e-9, atol=1e-12)
     plain = torch.autograd.grad(vmap(loss)(*leaves).sum(), leaves)
     torch.testing.assert_close(plain, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_what_is_mapped_counts_where_jacobians_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 numbers for each pixel of an image of 8 x 8: room for those of two poses, not of three."""
+    module = importlib.import_module("torchsmooth._ops.render")
+    monkeypatch.setattr(module, "ONE_PASS", 2 * 8 * 8**2)
+    kept: list[str] = []
+    mean = module.RenderOptions.mean
+
+    def spy(options: Any, jacobian: str, *tensors: Tensor) -> Any:
+        kept.append(jacobian)
+        return mean(options, jacobian, *tensors)
+
+    monkeypatch.setattr(module.RenderOptions, "mean", spy)
+    weight = numbers(8, 8, seed=1)
+
+    def loss(x: Tensor, scale: Tensor) -> Tensor:
+        return (weight * render(x, ts.Gumbel(scale), num_samples=16, seed=0)).square().sum()
+
+    for poses, jacobian in ((2, "x_and_scale"), (3, "none")):
+        leaves = numbers(poses, 4).requires_grad_(), scales(poses, 4).requires_grad_()
+        expected = torch.autograd.grad(loss(*leaves), leaves)
+        actual = vmap(grad(loss, (0, 1)))(*(t.detach() for t in leaves))
+        assert kept == [jacobian, jacobian]
+        kept.clear()
+        torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-12)
 
 
 @SOME

@@ -384,6 +384,27 @@ def test_one_event_at_a_time_with_numpy() -> None:
     torch.testing.assert_close(*results)
 
 
+@pytest.mark.parametrize("vectorized", [True, False])
+def test_solver_may_write_into_its_scores(vectorized: bool) -> None:
+    """<z, y - t> is that of the scores as they were: for argmax, max z - z of the target."""
+
+    def solver(z: Tensor) -> Tensor:
+        z -= z.amax(-1, keepdim=True)
+        return z.eq_(0)
+
+    theta = torch.tensor([[0.3, -0.2, 0.9], [1.0, 0.5, -2.0]], dtype=torch.float64)
+    before, target = theta.clone(), FIRST.expand(2, 3)
+    results = []
+    for f in (solver, ts.hard.argmax):
+        loss = ts.fenchel_young_loss(
+            f, ts.Logistic(), num_samples=16, vectorized=vectorized, reduction="none", seed=0
+        )
+        results.append((loss(theta, target), loss.unperturbed(theta, target)))
+    assert torch.equal(theta, before)
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(results[0][1], torch.tensor([0.6, 0.0], dtype=torch.float64))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_types(dtype: torch.dtype, device: torch.device) -> None:
     """Half types compute in float32, from a view that is not contiguous."""

@@ -228,19 +228,20 @@ def examples(name: str) -> list[dict[str, Any]]:
         mesh["faces"] = mesh["faces"].reshape(2, 3)
         pose = torch.tensor([[3.0, 10.0, 20.0, 30.0]]).expand(elements, 4) + x
         noise = {**sobol, "law": "gumbel", "scale": vector}
-        backward = {
-            "grad": torch.randn(elements, 16, 16),
-            "baseline": torch.randn(elements),
-            "factor": 1 / s,
-            "pair_weight": 0.5,
-        }
+        estimator = {"factor": 1 / s, "pair_weight": 0.5}
+        backward = {"grad": torch.randn(elements, 16, 16), "baseline": torch.randn(elements)}
+        jacobian = {"silhouette": "none", "depth": "x", "lambert": "x_and_scale"}
         return [
             {
                 **mesh,
                 "size": 16,
                 "output": output,
                 **({"pose": pose} if name == "hard_render" else {"x": pose, **noise}),
-                **({**backward, "scale_gradient": scale} if name == "render_backward" else {}),
+                **{
+                    "hard_render": {},
+                    "render": {**estimator, "baseline": "fx", "jacobian": jacobian[output]},
+                    "render_backward": {**estimator, **backward, "scale_gradient": scale},
+                }[name],
             }
             for output, scale in (("silhouette", False), ("depth", True), ("lambert", True))
         ]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from facts import COMPACT, replicate
@@ -192,6 +193,40 @@ def test_ops_are_the_twins(
             torch.testing.assert_close(
                 a.cpu(), e, rtol=0, atol=1e3 * torch.finfo(dtype).eps * max(1.0, largest)
             )
+
+
+@pytest.mark.parametrize("size", [(6, 160), (40, 40), (96, 96)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_large_grids_are_the_twins(
+    dtype: torch.dtype, size: tuple[int, int], device: torch.device
+) -> None:
+    """In float32 the first fills what a CUDA block has unasked, to the last byte.
+
+    In float64, with the scale's gradient, the last is larger than all that a block can have.
+    """
+    n = size[0] * size[1]
+    arguments = arguments_of(dtype, "mc", False, "11", "logistic", 8)
+    arguments |= {
+        "x": 1 + 9 * torch.rand(2, *size, dtype=dtype),
+        "num_samples": 5,
+        "source": 0,
+        "target": n - 1,
+    }
+    mean = OPS.shortest_path(**on(device, arguments)).cpu()
+    torch.testing.assert_close(mean, _reference.shortest_path(**arguments), rtol=0, atol=1e-6)
+    arguments |= {
+        "grad": torch.randn(2, *size, dtype=dtype),
+        "baseline": torch.randn(2, dtype=dtype),
+        "factor": 0.2,
+        "pair_weight": 0.0,
+    }
+    for scale_gradient in (False, True):
+        arguments["scale_gradient"] = scale_gradient
+        actual = OPS.shortest_path_backward(**on(device, arguments))
+        expected = _reference.shortest_path_backward(**arguments)
+        for a, e in zip(actual, expected, strict=True):
+            atol = 1e3 * torch.finfo(dtype).eps * float(e.abs().max()) if e.numel() else 0.0
+            torch.testing.assert_close(a.cpu(), e, rtol=0, atol=atol)
 
 
 def smoothed(weights: Tensor, distribution: Any = None, **options: Any) -> Tensor:
@@ -406,6 +441,16 @@ def test_compiled_equals_eager(device: torch.device) -> None:
     torch._dynamo.reset()
 
 
+def test_cells_may_be_integers_of_numpy() -> None:
+    """As `divmod(weights.argmin(), width)` gives them."""
+    x = 1 + torch.rand(3, 4)
+    source, target = tuple(np.array([1, 0])), tuple(np.array([-1, 2]))
+    options: dict[str, Any] = {"source": source, "target": target, "neighbors": np.int64(4)}
+    expected: dict[str, Any] = {"source": (1, 0), "target": (-1, 2), "neighbors": 4}
+    assert torch.equal(ts.hard.shortest_path(x, **options), ts.hard.shortest_path(x, **expected))
+    assert torch.equal(smoothed(x, **options), smoothed(x, **expected))
+
+
 # --- bad input -------------------------------------------------------------------------------
 
 ONE = torch.ones(2, 3)
@@ -415,6 +460,7 @@ BAD = [
     ({"weights": [[1.0]]}, TypeError, "weights must be a torch.Tensor, got list"),
     ({"neighbors": 6}, ValueError, "neighbors must be 4 or 8, got 6"),
     ({"neighbors": True}, ValueError, "neighbors must be 4 or 8, got True"),
+    ({"neighbors": torch.tensor([4, 8])}, ValueError, "neighbors must be 4 or 8, got tensor"),
     (
         {"source": (2, 0)},
         ValueError,

@@ -190,6 +190,11 @@ def test_bad_numbers_stay_in_their_row(bad: float) -> None:
         ({"indptr": INDPTR[:1]}, ValueError, "indptr must have V + 1 entries"),
         ({"indptr": INDPTR + 1}, ValueError, "indptr must rise from 0 to the number of edges, 5"),
         ({"indptr": INDPTR.flip(0)}, ValueError, "indptr must rise from 0 to the number of edges"),
+        (
+            {"indptr": torch.tensor([0, 2, 1, 5, 5])},
+            ValueError,
+            "got 0 to 5 falling behind entry 1; pass the indptr",
+        ),
         ({"indices": INDICES + 1}, ValueError, "indices must be nodes, in [0, 3], got 2 to 4"),
         ({"indices": INDICES - 2}, ValueError, "indices must be nodes, in [0, 3], got -1 to 1"),
         ({"source": 4}, ValueError, "source must be a node, in [-4, 3], got 4"),
@@ -212,6 +217,17 @@ def test_no_edges_at_all() -> None:
     indptr, indices = torch.tensor([0, 0, 0]), torch.zeros(0, dtype=torch.int64)
     with pytest.raises(ValueError, match="target must be reachable"):
         ts.hard.shortest_path_graph(torch.ones(0), indptr, indices)
+    weights = torch.ones(2, 0, requires_grad=True)
+    path = smoothed(weights, indptr=indptr[:2], indices=indices)  # one node: nowhere to go
+    assert path.shape == (2, 0)
+    assert torch.autograd.grad(path.sum(), weights)[0].shape == (2, 0)
+
+
+def test_nodes_may_be_integers_of_numpy() -> None:
+    path = ts.hard.shortest_path_graph(
+        WEIGHTS, INDPTR, INDICES, source=np.int64(1), target=np.int32(-1)
+    )
+    assert torch.equal(path, torch.tensor([0.0, 0.0, 1.0, 0.0, 1.0]))
 
 
 def test_the_op_reads_nothing_outside_the_graph() -> None:

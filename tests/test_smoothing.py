@@ -677,6 +677,20 @@ def test_empty(shape: tuple[int, ...], num_samples: int, device: torch.device) -
     grad_x, grad_scale = torch.autograd.grad(value.sum(), (x, scale))
     assert grad_x.shape == shape
     torch.testing.assert_close(grad_scale, x.new_zeros(()), rtol=0, atol=1e-6)
+    assert ts.smooth(lambda y: y, num_samples=num_samples)(x).shape == shape
+
+
+def test_f_may_write_into_its_points() -> None:
+    def f(y: Tensor) -> Tensor:
+        return y.clamp_(min=0).sign_().sum(-1)
+
+    x = torch.randn(3, 4)
+    before = x.clone()
+    options: dict[str, Any] = {"num_samples": 16, "covariate": "fx", "seed": 0}
+    value = ts.smooth(f, ts.Gaussian(), **options)(x)
+    assert torch.equal(x, before)
+    expected = ts.smooth(lambda y: (y > 0).sum(-1), ts.Gaussian(), **options)(x)
+    torch.testing.assert_close(value, expected)
 
 
 # --- outputs ---------------------------------------------------------------------------------

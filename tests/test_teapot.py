@@ -1,6 +1,7 @@
 """The teapot: counts, box, symmetry and edges of its patches; meshes of files; another teapot."""
 
 import builtins
+import math
 import os
 from collections import Counter
 from pathlib import Path
@@ -120,6 +121,9 @@ def test_normalized():
     for few in (mesh.vertices[:0], mesh.vertices[:1].expand(5, 3)):
         with pytest.raises(ValueError, match="at least two different ones"):
             ts.meshes.Mesh(few, mesh.faces[:0]).normalized()
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="vertices must be finite"):
+            ts.meshes.Mesh(mesh.vertices * bad, mesh.faces).normalized()
 
 
 @pytest.mark.parametrize(
@@ -158,6 +162,32 @@ def test_files_that_are_none(tmp_path):
     points.write_text("v 0 0 0\nv 1 0 0\n")
     with pytest.raises(ValueError, match="path must be a file with triangles"):
         ts.meshes.load(points)
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("beyond.obj", "v 0 0 0\nv 1 0 0\nv 1 1 0\nf 1 2 9\n", "that trimesh can read"),
+        ("none.ply", "hello\n", "that trimesh can read"),
+        ("mesh.unknown", "hello\n", "that trimesh can read"),
+        ("mesh", "v 0 0 0\n", "that trimesh can read"),
+        ("nan.obj", "v 0 0 0\nv nan 0 0\nv 1 1 0\nf 1 2 3\n", "with finite vertices"),
+        ("far.obj", "v 0 0 0\nv 1e300 0 0\nv 1 1 0\nf 1 2 3\n", "with finite vertices"),
+    ],
+)
+def test_files_that_cannot_be_read(name, content, message, tmp_path):
+    pytest.importorskip("trimesh")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=f"path must be a file {message}") as caught:
+        ts.meshes.load(tmp_path / name)
+    assert repr(str(tmp_path / name)) in str(caught.value)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"mesh.obj"])
+def test_paths_are_text(path):
+    pytest.importorskip("trimesh")
+    with pytest.raises(TypeError, match="path must be a str or an os.PathLike"):
+        ts.meshes.load(path)
 
 
 def test_files_need_trimesh(monkeypatch):

@@ -3,7 +3,7 @@
 import math
 import numbers
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor
@@ -39,8 +39,13 @@ def check_distribution(distribution: object) -> AbstractDistribution:
     return distribution
 
 
+def is_int(value: object) -> TypeGuard[numbers.Integral]:
+    """Also of NumPy; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def check_int(value: object, name: str, lowest: int, example: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if not is_int(value):
         raise TypeError(f"{name} must be an int, got {value!r}; pass for example {example}")
     if value < lowest:
         raise ValueError(
@@ -137,7 +142,7 @@ def check_grid_options(
     target: object,
     min_weight: object,
 ) -> GridOptions:
-    if isinstance(neighbors, bool) or neighbors not in (4, 8):
+    if not is_int(neighbors) or neighbors not in (4, 8):
         raise ValueError(
             f"neighbors must be 4 or 8, got {neighbors!r}; pass 8 for steps along diagonals too"
         )
@@ -160,9 +165,9 @@ def _check_cell(cell: object, name: str, size: tuple[int, int]) -> int:
     """The cell's place in row-major order; of an empty grid, 0."""
     remedy = "pass for example (0, 0), or (-1, -1) for the last cell"
     pair = tuple(cell) if isinstance(cell, (tuple, list)) else ()
-    if len(pair) != 2 or not all(type(index) is int for index in pair):
+    if len(pair) != 2 or not all(is_int(index) for index in pair):
         raise TypeError(f"{name} must be a (row, column) of two ints, got {cell!r}; {remedy}")
-    (row, column), (height, width) = pair, size
+    (row, column), (height, width) = map(int, pair), size
     if height * width == 0:
         return 0
     if not (-height <= row < height and -width <= column < width):
@@ -200,10 +205,12 @@ def check_graph(
     # Reading values would wait for a device, or break a graph.
     if weights.device.type == "cpu" and not torch.compiler.is_compiling():
         nodes = rows.shape[0] - 1
-        if rows[0] != 0 or rows[-1] != edges or bool((rows.diff() < 0).any()):
+        falls = (rows.diff() < 0).nonzero().flatten().tolist()
+        if rows[0] != 0 or rows[-1] != edges or falls:
+            where = f" falling behind entry {falls[0]}" if falls else ""
             raise ValueError(
-                f"indptr must rise from 0 to the number of edges, {edges}, got {rows.tolist()}; "
-                "pass the indptr of a scipy.sparse.csr_array"
+                f"indptr must rise from 0 to the number of edges, {edges}, got {rows[0]} to "
+                f"{rows[-1]}{where}; pass the indptr of a scipy.sparse.csr_array"
             )
         if edges and not bool(((columns >= 0) & (columns < nodes)).all()):
             raise ValueError(
@@ -229,8 +236,9 @@ def _check_index(t: object, name: str, device: torch.device) -> Tensor:
 
 
 def check_node(node: object, name: str, nodes: int) -> int:
-    if type(node) is not int:
+    if not is_int(node):
         raise TypeError(f"{name} must be an int, got {node!r}; pass for example 0")
+    node = int(node)
     if not -nodes <= node < nodes:
         raise ValueError(
             f"{name} must be a node, in [{-nodes}, {nodes - 1}], got {node}; pass for example 0"

@@ -1,10 +1,13 @@
 """Autograd functions under torch.compile."""
 
+import contextlib
 import functools
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
 
 
 P = ParamSpec("P")
@@ -33,3 +36,28 @@ def one_node(function: Callable[P, T]) -> Callable[P, T]:
         return function(*args, **kwargs)
 
     return call
+
+
+@contextlib.contextmanager
+def stored_for_backward(like: Tensor) -> Iterator[None]:
+    """What is computed in here is stored for the backward pass, if it is compiled for a CPU.
+
+    A compiler would compute elementwise functions a second time there, because on GPUs that takes
+    no longer than reading what was stored. On CPUs an exponential does. Whoever asks for
+    `torch.utils.checkpoint` is not overruled.
+    """
+    # Not imported, because where nobody has, no graph is traced.
+    traceback: Any = sys.modules.get("torch.fx.traceback")
+    if traceback is None or not traceback.has_preserved_node_meta() or like.device.type != "cpu":
+        yield
+        return
+    # The tags by which selective checkpointing tells the partitioner what to do.
+    tags = {"recompute": torch.utils.checkpoint.CheckpointPolicy.MUST_SAVE, "ac_graph_id": 0}
+    meta = traceback.current_meta
+    added = {} if "recompute" in meta else tags
+    meta.update(added)
+    try:
+        yield
+    finally:
+        for tag in added:
+            del meta[tag]

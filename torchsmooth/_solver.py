@@ -59,6 +59,7 @@ def call_solver(
     """What the solver returns, without a graph, as a tensor like the points."""
     if points.numel() == 0:
         return torch.zeros_like(points)
+    points = points.clone()  # the solver may write into them, and they may be the user's own
     with torch.no_grad():
         if vectorized:
             return _like(solver(points, *args), points)

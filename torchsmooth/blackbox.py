@@ -30,22 +30,25 @@ class _Interpolation(_ops.NoVmap):
         lambda_: float,
         maximize: bool,
         solve: Callable[[Tensor], Tensor],
+        *args: Any,  # of the solver
     ) -> Tensor:
         return solution.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        solution, theta, ctx.lambda_, ctx.maximize, ctx.solve = inputs
-        ctx.save_for_backward(solution, theta)
+        solution, theta, ctx.lambda_, ctx.maximize, ctx.solve, *args = inputs
+        ctx.others = (None,) * (len(inputs) - 2)
+        # With the arguments, so that autograd sees if they are no more what they were.
+        ctx.save_for_backward(solution, theta, *(arg for arg in args if isinstance(arg, Tensor)))
 
     @staticmethod
     @_ops.first_order
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        solution, theta = ctx.saved_tensors
+        solution, theta, *_ = ctx.saved_tensors
         moved = theta + (-ctx.lambda_ if ctx.maximize else ctx.lambda_) * grad
         better = ctx.solve(moved)
         rise = solution - better if ctx.maximize else better - solution
-        return None, nan_unless_finite(rise / ctx.lambda_, moved), None, None, None
+        return None, nan_unless_finite(rise / ctx.lambda_, moved), *ctx.others
 
 
 @final
@@ -88,7 +91,7 @@ class BlackBox:
 
         rows = theta.reshape(elements, *event).to(compute_dtype(theta.dtype))
         solution = nan_unless_finite(solve(rows.detach()), rows.detach())
-        result = _Interpolation.apply(solution, rows, self.lambda_, self.maximize, solve)
+        result = _Interpolation.apply(solution, rows, self.lambda_, self.maximize, solve, *own)
         return result.reshape(theta.shape).to(theta.dtype)
 
 

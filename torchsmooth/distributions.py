@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributions import Distribution, TransformedDistribution, constraints
 from torch.distributions.transforms import Transform
 
-from ._graph import one_node
+from ._graph import one_node, stored_for_backward
 
 
 _WORDS = 2**32
@@ -298,8 +298,8 @@ class AbstractDistribution(abc.ABC):
             dtype
         )
 
-    def probability_above(self, x: Tensor) -> Tensor:
-        """P(noise > x), elementwise: the survival function.
+    def probability_positive(self, x: Tensor) -> Tensor:
+        """P(x + noise > 0), elementwise: the smoothed step.
 
         Both tails are accurate, and so are the derivatives, as far as they are representable.
 
@@ -307,18 +307,26 @@ class AbstractDistribution(abc.ABC):
 
         **Returns:** a tensor of the broadcast shape. Raises a `ValueError` with a `scale_matrix`.
         """
-        x, scale, dtype = self._prepare(x, "probability_above")
-        return _differentiable(self, "above", x, scale).to(dtype)
+        x, scale, dtype = self._prepare(x, "probability_positive")
+        return _differentiable(self, "positive", x, scale).to(dtype)
 
-    def probability_below(self, x: Tensor) -> Tensor:
-        """P(noise < x), elementwise: the cdf, with derivatives as in `probability_above`.
+    def probability_negative(self, x: Tensor) -> Tensor:
+        """P(x + noise < 0), elementwise, with derivatives as in `probability_positive`.
 
         **Arguments:** `x`: as for `cdf`.
 
         **Returns:** a tensor of the broadcast shape. Raises a `ValueError` with a `scale_matrix`.
         """
-        x, scale, dtype = self._prepare(x, "probability_below")
-        return _differentiable(self, "below", x, scale).to(dtype)
+        x, scale, dtype = self._prepare(x, "probability_negative")
+        return _differentiable(self, "negative", x, scale).to(dtype)
+
+    def probability_above(self, x: Tensor) -> Tensor:
+        """P(noise > x), elementwise: the survival function, see `probability_positive`."""
+        return self.probability_positive(-x)
+
+    def probability_below(self, x: Tensor) -> Tensor:
+        """P(noise < x), elementwise: the cdf, with derivatives as in `probability_positive`."""
+        return self.probability_negative(-x)
 
     def log_probability_above(self, x: Tensor) -> Tensor:
         """log P(noise > x), elementwise, as far out as the logarithm is representable.
@@ -535,41 +543,48 @@ class AbstractDistribution(abc.ABC):
         """`relu_gap`, up to a constant if it has no value, but its differences do."""
         return _differentiable(self, "gap", x, scale)
 
-    # Values, of which no derivative is taken, and slopes in x and in the scale.
+    # Values, of which no derivative is taken, and slopes in x and in the scale, times a factor.
+    # Where the slope in the scale is a multiple of that in x it is computed from the product, which
+    # is in the cache or a register already.
 
     def _narrow_rise(self, beyond: Tensor, width: Tensor, scale: float | Tensor) -> Tensor:
         """E clamp(beyond + width + noise, 0, width), for widths far below the scale."""
         slope = torch.zeros_like(beyond)
         for node, weight in _LEGENDRE:
-            at_node = _differentiable(self, "above", -(beyond + node * width), scale)
+            at_node = _differentiable(self, "positive", beyond + node * width, scale)
             slope = slope + weight * at_node
         return width * slope
 
-    def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
-        above, distance = _split_at_zero(x)
-        tail = self._tail(distance, scale, above)
-        return torch.where(above, tail, 1 - tail)
+    def _value_of_positive(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        positive, distance = x > 0, torch.where(x > 0, x, -x)
+        tail = self._tail(distance, scale, ~positive)
+        return torch.where(positive, 1 - tail, tail)
 
-    def _value_of_below(self, x: Tensor, scale: float | Tensor) -> Tensor:
-        above, distance = _split_at_zero(x)
-        tail = self._tail(distance, scale, above)
-        return torch.where(above, 1 - tail, tail)
+    def _value_of_negative(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        positive, distance = x > 0, torch.where(x > 0, x, -x)
+        tail = self._tail(distance, scale, ~positive)
+        return torch.where(positive, tail, 1 - tail)
 
     def _value_of_gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
         positive = x > 0
         gap = self._excess(torch.where(positive, x, -x), scale, ~positive)
         return gap + positive.to(x.dtype) * (self._mean * scale) if self._mean else gap
 
-    def _slopes_of_above(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
-        in_x, in_scale = self._slopes_of_below(x, scale)
-        return -in_x, -in_scale
-
-    def _slopes_of_below(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+    def _slopes_of_positive(
+        self, x: Tensor, scale: float | Tensor, factor: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
         z = (x / scale).clamp(-self._reach, self._reach)
-        density = self._density(z) / scale
-        return density, -z * density
+        in_x = factor * (self._density(-z) / scale)
+        return in_x, -z * in_x
 
-    def _slopes_of_gap(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+    def _slopes_of_negative(
+        self, x: Tensor, scale: float | Tensor, factor: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
+        return self._slopes_of_positive(x, scale, -factor)
+
+    def _slopes_of_gap(
+        self, x: Tensor, scale: float | Tensor, factor: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
         # P(noise > -x) - 1 if x > 0, and E noise where x + noise > 0.
         positive = x > 0
         z = (torch.where(positive, x, -x) / scale).clamp(max=self._reach)
@@ -577,7 +592,7 @@ class AbstractDistribution(abc.ABC):
         in_scale = self._excess(z, 1.0, ~positive) + z * tail
         if self._mean:
             in_scale = in_scale + positive.to(x.dtype) * self._mean
-        return torch.where(positive, -tail, tail), in_scale
+        return factor * torch.where(positive, -tail, tail), factor * in_scale
 
     def _between(self, lo: Tensor, hi: Tensor, scale: float | Tensor) -> Tensor:
         lo_above, lo_distance = _split_at_zero(lo)
@@ -738,20 +753,20 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        in_x, in_scale = _slopes(ctx)
-        return grad * in_x, grad * in_scale if ctx.needs_input_grad[1] else None, None, None
+        in_x, in_scale = _slopes(ctx, grad)
+        return in_x, in_scale if ctx.needs_input_grad[1] else None, None, None
 
     @staticmethod
     def jvp(ctx: Any, x: Tensor | None, scale: Tensor | None, *_: None) -> Tensor:
-        in_x, in_scale = _slopes(ctx)
+        in_x, in_scale = _slopes(ctx, 1.0)
         tangents = [t * slope for t, slope in ((x, in_x), (scale, in_scale)) if t is not None]
         return tangents[0] + tangents[1] if len(tangents) == 2 else tangents[0]
 
 
-def _slopes(ctx: Any) -> tuple[Tensor, Tensor]:
+def _slopes(ctx: Any, factor: Tensor | float) -> tuple[Tensor, Tensor]:
     x, scale = ctx.saved_tensors
     slopes = getattr(ctx.law, f"_slopes_of_{ctx.name}")
-    result: tuple[Tensor, Tensor] = slopes(x, scale if ctx.number is None else ctx.number)
+    result: tuple[Tensor, Tensor] = slopes(x, scale if ctx.number is None else ctx.number, factor)
     return result
 
 
@@ -855,11 +870,11 @@ class Gaussian(AbstractTailLaw):
     def _tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
         return 0.5 * torch.erfc(self._ratio(distance, scale) * math.sqrt(0.5))
 
-    def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
-        return 0.5 * torch.erfc(x / scale * math.sqrt(0.5))
-
-    def _value_of_below(self, x: Tensor, scale: float | Tensor) -> Tensor:
+    def _value_of_positive(self, x: Tensor, scale: float | Tensor) -> Tensor:
         return 0.5 * torch.erfc(x / scale * -math.sqrt(0.5))
+
+    def _value_of_negative(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        return 0.5 * torch.erfc(x / scale * math.sqrt(0.5))
 
     def _log_tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
         z = distance / scale
@@ -955,42 +970,57 @@ class Logistic(AbstractTailLaw):
 
     def _exponential(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z = x / scale, e = exp(-|z|) and 1 / (1 + e)."""
-        z = (x / scale).clamp(-self._reach, self._reach)
-        e = torch.where(z < 0, z, -z).exp()
-        return z, e, 1 / (1 + e)
+        z = x / scale
+        negative = torch.where(z < 0, z, -z)
+        with stored_for_backward(x):
+            e = negative.exp()
+        return z, e, (1 + e).reciprocal()
+
+    def _softplus(self, e: Tensor) -> Tensor:
+        """log(1 + e)."""
+        with stored_for_backward(e):
+            return torch.log1p(e)
 
     def _density(self, z: Tensor) -> Tensor:
         _, e, rest = self._exponential(z, 1.0)
         return e * rest * rest
 
-    def _value_of_above(self, x: Tensor, scale: float | Tensor) -> Tensor:
-        return torch.sigmoid(-x / scale)
+    def _value_of_positive(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        if not torch.compiler.is_compiling():
+            return torch.sigmoid(x / scale)
+        # The same, but of what the backward pass needs too.
+        z, e, rest = self._exponential(x, scale)
+        return torch.where(z < 0, e * rest, rest)
 
-    def _value_of_below(self, x: Tensor, scale: float | Tensor) -> Tensor:
-        return torch.sigmoid(x / scale)
+    def _value_of_negative(self, x: Tensor, scale: float | Tensor) -> Tensor:
+        return self._value_of_positive(-x, scale)
 
     def _value_of_gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
         _, e, _ = self._exponential(x, scale)
-        return scale * torch.log1p(e)
+        return scale * self._softplus(e)
 
-    def _slopes_of_below(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
-        # The value times its distance from 1 would be 0 where the value rounds to 1. One division,
-        # because beside the exponential these are what compiled code takes its time for.
-        z, e, _ = self._exponential(x, scale)
-        density = e / ((1 + e).square() * scale)
-        return density, -z * density
+    def _slopes_of_positive(
+        self, x: Tensor, scale: float | Tensor, factor: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
+        # The value times its distance from 1 would be 0 where the value rounds to 1.
+        z, e, rest = self._exponential(x, scale)
+        in_x = factor * (e * rest * rest) / scale
+        return in_x, -z.clamp(-self._reach, self._reach) * in_x
 
-    def _slopes_of_gap(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+    def _slopes_of_gap(
+        self, x: Tensor, scale: float | Tensor, factor: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
         z, e, rest = self._exponential(x, scale)
         tail = e * rest
-        return torch.where(x > 0, -tail, tail), torch.log1p(e) + torch.where(z < 0, -z, z) * tail
+        in_x = factor * torch.where(x > 0, -tail, tail)
+        return in_x, factor * self._softplus(e) - z.clamp(-self._reach, self._reach) * in_x
 
     def _narrow_rise(self, beyond: Tensor, width: Tensor, scale: float | Tensor) -> Tensor:
         # The difference of two softplus, log(1 + (exp(width) - 1) P(noise < beyond)) at scale 1.
         # Both functions by their series, which is exact to rounding for such widths.
         w = width / scale
         u = w * _horner(w, 1.0, 1 / 2, 1 / 6, 1 / 24, 1 / 120)
-        u = u * _differentiable(self, "below", beyond, scale)
+        u = u * _differentiable(self, "positive", beyond, scale)
         return scale * u * _horner(u, 1.0, -1 / 2, 1 / 3, -1 / 4, 1 / 5)
 
     def _log_tail(self, distance: Tensor, scale: float | Tensor, upper: Tensor) -> Tensor:
@@ -1160,7 +1190,9 @@ class Cauchy(AbstractTailLaw):
         log_angle = torch.where(far, scale.log() - far_distance.log() + slope, near_angle.log())
         return log_angle - math.log(math.pi)
 
-    def _slopes_of_below(self, x: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+    def _slopes_of_positive(
+        self, x: Tensor, scale: float | Tensor, factor: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
         # scale / (x^2 + scale^2) and -x / (x^2 + scale^2): neither square may overflow.
         infinite = x.isinf()
         x = torch.where(infinite, 0.0, x)
@@ -1168,7 +1200,7 @@ class Cauchy(AbstractTailLaw):
         size = torch.maximum(x.abs(), scale).detach()
         x, scale = x / size, scale / size
         slope = torch.where(infinite, 0.0, 1 / (math.pi * (x.square() + scale.square()))) / size
-        return scale * slope, -x * slope
+        return factor * (scale * slope), factor * (-x * slope)
 
     def _gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
         # Minus the integral of the tail from 0 to |x|.

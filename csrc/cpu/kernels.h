@@ -83,8 +83,12 @@ struct Kernels {
   // images[k, row, column] for `count` poses. scratch: render_scratch(scene).
   void (*hard_render)(const Scene<T>&, int64_t count, const T* poses, T* images, T* scratch);
 
-  // Adds the images of the samples to sums, [row, column]. scratch: render_scratch(scene).
-  void (*render)(const Noise<T>&, Range, const Scene<T>&, const T* x, double* sums, T* scratch);
+  // Adds the images of the samples to sums, [row, column], and to the `weights` planes behind it
+  // (none, n scores, or n scores and n scale weights) the images times each weight. Planes are
+  // render_plane(scene) apart; behind the last row, if there are weights, each has the sum of what
+  // its images were multiplied with. scratch: render_scratch(scene).
+  void (*render)(const Noise<T>&, Range, const Scene<T>&, int weights, const T* x, double* sums,
+                 T* scratch);
 
   // With g the sum of grad * image of a sample: adds (g - baseline) * weight to sums: n scores, then
   // n scale weights if scale. scratch: render_scratch(scene).
@@ -133,6 +137,12 @@ TS_HD int64_t render_scratch(const Scene<T>& scene) {
                             ? int64_t(scene.size + 1) * words * per_word
                             : (scene.output == RenderOutput::depth ? 1 : 2) * scene.pixels();
   return (image + 3 * scene.num_vertices) * kQuads + scene.num_vertices + 2 * kQuads;
+}
+
+// Pixels are added kQuads at a time, also where a row ends.
+template <class T>
+TS_HD int64_t render_plane(const Scene<T>& scene) {
+  return scene.pixels() + kQuads;
 }
 
 // The tables of the widest instruction set that this machine has, or of the one that the

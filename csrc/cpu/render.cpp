@@ -72,35 +72,92 @@ Tensor hard_render(Tensor pose, Tensor vertices, Tensor faces, int64_t size, std
   return images;
 }
 
-Tensor render(Tensor x, Tensor vertices, Tensor faces, Tensor scale, Tensor seed,
-              Tensor directions, std::string law, std::string sampler, bool antithetic,
-              int64_t num_samples, int64_t size, std::string output) {
+// The fewest samples of a task that accumulates a Jacobian: so many that the sums of all tasks take
+// no more than 32 MB. These malloc keeps for the next call; more it would get from the system every
+// time, and fresh pages for a task can take as long as rendering its samples.
+int64_t least_samples(int64_t elements, int64_t num_samples, int64_t sums) {
+  constexpr int64_t most_sums = int64_t(1) << 22;
+  const int64_t tasks = std::max<int64_t>(1, most_sums / (std::max<int64_t>(1, elements) * sums));
+  return std::max(kLeastSamples, (num_samples + tasks - 1) / tasks);
+}
+
+// From the sums of one element, in planes of their own, to derivatives [pixels, kPose]: `planes`
+// has those with its scores or scale weights. center: what is subtracted from each image.
+template <class T, class Center>
+void differentiate(const Noise<T>& noise, int64_t element, double factor, const Scene<T>& scene,
+                   const double* planes, Center&& center, T* out) {
+  const int64_t pixels = scene.pixels(), plane = render_plane(scene);
+  for (int64_t j = 0; j < kPose; ++j) {
+    const double by = factor / noise.scale_at(element, j);
+    const double* const products = planes + j * plane;
+    const double total = products[pixels];
+    for (int64_t k = 0; k < pixels; ++k)
+      out[k * kPose + j] = static_cast<T>(by * (products[k] - center(k) * total));
+  }
+}
+
+std::tuple<Tensor, Tensor, Tensor> render(Tensor x, Tensor vertices, Tensor faces, Tensor scale,
+                                          Tensor seed, Tensor directions, std::string law,
+                                          std::string sampler, bool antithetic,
+                                          int64_t num_samples, int64_t size, std::string output,
+                                          std::string baseline_name, double factor,
+                                          double pair_weight, std::string jacobian_name) {
   const RenderOutput parsed = check_rendering(x, vertices, faces, size, output);
   STD_TORCH_CHECK(scale.scalar_type() == x.scalar_type(), "render: scale must have pose's dtype");
+  const Baseline baseline = parse_baseline(baseline_name);
+  const Jacobian jacobian = parse_jacobian(jacobian_name);
   const int64_t elements = x.size(0);
-  Tensor mean = torch::stable::new_empty(x, {elements, size, size});
+  const int weights = static_cast<int>(jacobian) * kPose;
+  RenderResult result(x, size, jacobian);
   dispatch_floating(x, "render: pose", [&](auto type) {
     using T = decltype(type);
     const Mesh<T> mesh(vertices, faces, size, parsed);
     const Samples<T> samples{make_noise<T>(scale, seed, directions, law, sampler, antithetic,
-                                           num_samples, 0.0, elements, kPose),
+                                           num_samples, pair_weight, elements, kPose),
                              data<T>(x), elements};
-    T* const out = mutable_data<T>(mean);
-    const int64_t pixels = mesh.scene.pixels();
+    const int64_t pixels = mesh.scene.pixels(), plane = render_plane(mesh.scene);
+    T* const mean = mutable_data<T>(result.mean);
+    T* const derivatives[] = {weights > 0 ? mutable_data<T>(result.jacobian_x) : nullptr,
+                              weights > kPose ? mutable_data<T>(result.jacobian_scale) : nullptr};
+    const int64_t sums_size = (1 + weights) * plane;
     samples.template reduce<double>(
-        pixels, mesh.cost(), render_scratch(mesh.scene),
+        sums_size, mesh.cost(), render_scratch(mesh.scene),
         [&](Range range, double* sums, T* scratch) {
-          kernels<T>().render(samples.noise, range, mesh.scene, samples.row(range.element), sums,
-                              scratch);
+          kernels<T>().render(samples.noise, range, mesh.scene, weights,
+                              samples.row(range.element), sums, scratch);
         },
         [&](int64_t element, const double* sums) {
-          T* const image = out + element * pixels;
-          if (!sums) return fill_nan(image, pixels);
-          for (int64_t k = 0; k < pixels; ++k) image[k] = static_cast<T>(sums[k] / num_samples);
+          T* const image = mean + element * pixels;
+          if (!sums) {
+            fill_nan(image, pixels);
+          } else {
+            for (int64_t k = 0; k < pixels; ++k) image[k] = static_cast<T>(sums[k] / num_samples);
+          }
+          if (weights == 0) return;
+          std::vector<T> unperturbed(sums && baseline == Baseline::fx ? pixels : 0);
+          if (!unperturbed.empty()) {
+            Scratch<T> scratch(render_scratch(mesh.scene));
+            kernels<T>().hard_render(mesh.scene, 1, samples.row(element), unperturbed.data(),
+                                     scratch.get());
+          }
+          const auto center = [&](int64_t k) {
+            return baseline == Baseline::mean ? sums[k] / num_samples
+                   : baseline == Baseline::fx ? static_cast<double>(unperturbed[k])
+                                              : 0.0;
+          };
+          for (int64_t d = 0; d * kPose < weights; ++d) {
+            T* const out = derivatives[d] + element * pixels * kPose;
+            if (!sums) {
+              fill_nan(out, pixels * kPose);
+            } else {
+              differentiate(samples.noise, element, factor, mesh.scene,
+                            sums + (1 + d * kPose) * plane, center, out);
+            }
+          }
         },
-        kLeastSamples);
+        weights > 0 ? least_samples(elements, num_samples, sums_size) : kLeastSamples);
   });
-  return mean;
+  return {result.mean, result.jacobian_x, result.jacobian_scale};
 }
 
 std::tuple<Tensor, Tensor> render_backward(Tensor grad, Tensor baseline, Tensor x, Tensor vertices,

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
+#include <memory>
 
 #include "parallel.h"
 
@@ -44,12 +44,13 @@ struct Samples {
     const int64_t s = noise.num_samples, count = segments(elements, s, least_samples);
     // One task per element needs no sums beyond its own, behind its scratch.
     constexpr int64_t width = sizeof(Sum) > sizeof(T) ? sizeof(Sum) / sizeof(T) : 1;
-    std::vector<Sum> all(count > 1 ? elements * count * size : 0);
+    // Not a vector: the tasks write zeros, each to its own.
+    const std::unique_ptr<Sum[]> all(new Sum[count > 1 ? elements * count * size : 0]);
     parallel_tasks<T>(elements * count, s / count * cost,
                       scratch_size + (count > 1 ? 0 : width * size), [&](int64_t index, T* scratch) {
                         const int64_t element = index / count;
                         const bool good = usable(noise, element, row(element));
-                        Sum* const sums = count > 1 ? all.data() + index * size
+                        Sum* const sums = count > 1 ? all.get() + index * size
                                                     : reinterpret_cast<Sum*>(scratch + scratch_size);
                         if (good) {
                           std::fill(sums, sums + size, Sum(0));
@@ -59,11 +60,12 @@ struct Samples {
                       });
     if (count == 1) return;
     for (int64_t element = 0; element < elements; ++element) {
-      Sum* const sums = all.data() + element * count * size;
-      for (int64_t c = 1; c < count; ++c) {
+      Sum* const sums = all.get() + element * count * size;
+      const bool good = usable(noise, element, row(element));
+      for (int64_t c = 1; good && c < count; ++c) {
         for (int64_t k = 0; k < size; ++k) sums[k] += sums[c * size + k];
       }
-      finish(element, usable(noise, element, row(element)) ? sums : nullptr);
+      finish(element, good ? sums : nullptr);
     }
   }
 };

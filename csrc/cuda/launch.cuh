@@ -27,7 +27,8 @@ inline void check_noise_devices(const Tensor& seed, const Tensor& directions,
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), int64_t tasks, int threads, int64_t shared_bytes,
             const Tensor& device, Arguments... arguments) {
-  constexpr int64_t most_blocks = 0x7FFFFFFF, unasked_shared_bytes = 48 * 1024;
+  // A block gets 48 KiB without asking; what its kernel declares, 24 KiB at most, is a part of them.
+  constexpr int64_t most_blocks = 0x7FFFFFFF, unasked_shared_bytes = 24 * 1024;
   if (shared_bytes > unasked_shared_bytes) {
     STD_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                         cudaFuncAttributeMaxDynamicSharedMemorySize,

@@ -284,10 +284,11 @@ struct Rendering {
   RenderCall<T> call;
   Tensor normals;
   Tensor workspace;
-  int64_t most_blocks;
+  int64_t blocks;
 
+  // tasks: of the kernel that renders.
   Rendering(const Noise<T>& noise, RenderOutput output, const Tensor& pose, const Tensor& vertices,
-            const Tensor& faces, int64_t size)
+            const Tensor& faces, int64_t size, int64_t tasks)
       : call{noise,
              {output, static_cast<int>(size), vertices.size(0), faces.size(0), data<T>(vertices),
               data<int32_t>(faces), nullptr},
@@ -298,15 +299,17 @@ struct Rendering {
         normals(torch::stable::new_empty(
             pose, {output == RenderOutput::lambert ? faces.size(0) : 0, 3})),
         workspace(torch::stable::new_empty(pose, {0}, ScalarType::Byte)),
-        most_blocks(0x7FFFFFFF) {
+        blocks(tasks) {
     if (normals.numel() > 0) {
       launch(&normals_kernel<T>, ceil_div(faces.size(0), kThreads), kThreads, 0, pose, call.scene,
              mutable_data<T>(normals));
       call.scene.normals = data<T>(normals);
     }
-    constexpr int64_t declared = 4096, blocks = 1024;
+    // As many blocks as run at the same time, and images of theirs that fit into memory.
+    constexpr int64_t declared = 4096, most_blocks = 1024, most_bytes = int64_t(1) << 31;
     if (call.image_bytes > shared_memory_limit(pose) - declared) {
-      most_blocks = blocks;
+      const int64_t room = std::max<int64_t>(1, most_bytes / call.image_bytes);
+      blocks = std::min({tasks, most_blocks, room});
       workspace =
           torch::stable::new_empty(pose, {blocks * call.image_bytes}, ScalarType::Byte);
       call.workspace = mutable_data<unsigned char>(workspace);
@@ -314,9 +317,9 @@ struct Rendering {
   }
 
   template <class Kernel, class... Arguments>
-  void run(Kernel kernel, int64_t tasks, const Tensor& device, Arguments... arguments) const {
-    launch(kernel, std::min(tasks, most_blocks), kThreads, call.workspace ? 0 : call.image_bytes,
-           device, call, arguments...);
+  void run(Kernel kernel, const Tensor& device, Arguments... arguments) const {
+    launch(kernel, blocks, kThreads, call.workspace ? 0 : call.image_bytes, device, call,
+           arguments...);
   }
 };
 
@@ -333,29 +336,36 @@ Tensor hard_render(Tensor pose, Tensor vertices, Tensor faces, int64_t size, std
   dispatch_floating(pose, "hard_render: pose", [&](auto type) {
     using T = decltype(type);
     if (pose.numel() == 0) return;
-    const Rendering<T> rendering(Noise<T>{}, parsed, pose, vertices, faces, size);
-    rendering.run(&hard_render_kernel<T>, pose.size(0), pose, mutable_data<T>(images));
+    const Rendering<T> rendering(Noise<T>{}, parsed, pose, vertices, faces, size, pose.size(0));
+    rendering.run(&hard_render_kernel<T>, pose, mutable_data<T>(images));
   });
   return images;
 }
 
-Tensor render(Tensor x, Tensor vertices, Tensor faces, Tensor scale, Tensor seed,
-              Tensor directions, std::string law, std::string sampler, bool antithetic,
-              int64_t num_samples, int64_t size, std::string output) {
+std::tuple<Tensor, Tensor, Tensor> render(Tensor x, Tensor vertices, Tensor faces, Tensor scale,
+                                          Tensor seed, Tensor directions, std::string law,
+                                          std::string sampler, bool antithetic,
+                                          int64_t num_samples, int64_t size, std::string output,
+                                          std::string baseline, double /*factor*/,
+                                          double pair_weight, std::string jacobian_name) {
   const RenderOutput parsed = check_rendering(x, vertices, faces, size, output);
   STD_TORCH_CHECK(scale.scalar_type() == x.scalar_type(), "render: scale must have pose's dtype");
+  parse_baseline(baseline);
+  const Jacobian jacobian = parse_jacobian(jacobian_name);
+  STD_TORCH_CHECK(jacobian == Jacobian::none,
+                  "render: there is no Jacobian on CUDA: ask for 'none' and use render_backward; "
+                  "got '", jacobian_name, "'");
   check_mesh_devices(vertices, faces, x);
   check_device(scale, "render: scale", x);
   check_noise_devices(seed, directions, x);
   const int64_t elements = x.size(0), pixels = size * size;
   const DeviceGuard guard(x.get_device_index());
-  Tensor mean = torch::stable::new_empty(x, {elements, size, size});
+  RenderResult result(x, size, jacobian);
   dispatch_floating(x, "render: pose", [&](auto type) {
     using T = decltype(type);
     const Noise<T> noise = make_noise<T>(scale, seed, directions, law, sampler, antithetic,
-                                         num_samples, 0.0, elements, kPose);
+                                         num_samples, pair_weight, elements, kPose);
     if (x.numel() == 0) return;
-    const Rendering<T> rendering(noise, parsed, x, vertices, faces, size);
     // Large images are summed in fewer chunks: this much memory, or one chunk for each element.
     constexpr int64_t most_sums = int64_t(1) << 25;
     const int64_t quads = ceil_div(num_samples, 4);
@@ -367,11 +377,12 @@ Tensor render(Tensor x, Tensor vertices, Tensor faces, Tensor scale, Tensor seed
     }
     Tensor sums =
         torch::stable::new_empty(x, {elements, chunks.count, pixels}, ScalarType::Double);
-    rendering.run(&render_kernel<T>, elements * chunks.count, x, chunks,
-                  mutable_data<double>(sums));
-    finish_mean(noise, data<T>(x), static_cast<const T*>(nullptr), elements, sums, x, mean);
+    const Rendering<T> rendering(noise, parsed, x, vertices, faces, size, elements * chunks.count);
+    rendering.run(&render_kernel<T>, x, chunks, mutable_data<double>(sums));
+    finish_mean(noise, data<T>(x), static_cast<const T*>(nullptr), elements, sums, x,
+                result.mean);
   });
-  return mean;
+  return {result.mean, result.jacobian_x, result.jacobian_scale};
 }
 
 std::tuple<Tensor, Tensor> render_backward(Tensor grad, Tensor baseline, Tensor x, Tensor vertices,
@@ -397,13 +408,13 @@ std::tuple<Tensor, Tensor> render_backward(Tensor grad, Tensor baseline, Tensor 
     const Noise<T> noise = make_noise<T>(scale, seed, directions, law, sampler, antithetic,
                                          num_samples, pair_weight, elements, kPose);
     if (x.numel() == 0) return;
-    const Rendering<T> rendering(noise, parsed, x, vertices, faces, size);
     const int weights = (scale_gradient ? 2 : 1) * kPose;
     const Chunks chunks = cut(elements, ceil_div(num_samples, 4));
+    const Rendering<T> rendering(noise, parsed, x, vertices, faces, size, elements * chunks.count);
     Tensor sums =
         torch::stable::new_empty(x, {elements, chunks.count, weights}, ScalarType::Double);
-    rendering.run(&render_weights_kernel<T>, elements * chunks.count, x, chunks, weights,
-                  data<T>(grad), data<T>(baseline), mutable_data<double>(sums));
+    rendering.run(&render_weights_kernel<T>, x, chunks, weights, data<T>(grad), data<T>(baseline),
+                  mutable_data<double>(sums));
     finish_gradient(noise, data<T>(x), elements, factor, sums, x, grad_x, grad_scale);
   });
   return {grad_x, grad_scale};

@@ -264,6 +264,13 @@ def test_a_run_leaves_its_results(tmp_path, capsys):
     assert best["model"]["pose"].shape == (2, 4)
 
 
+def test_a_run_with_large_images_is_drawn(tmp_path):
+    """Of more pixels than a quarter of what can be rendered."""
+    few = ("--seeds", 1, "--schedule", 1, "--num-samples", 2)
+    run("--output", tmp_path, "--image-size", 1100, *few)
+    assert all((tmp_path / name).exists() for name in (*FIGURES, "result.json"))
+
+
 @pytest.fixture
 def undrawn(monkeypatch):
     for drawing in ("draw_optimization", "draw_poses_seen", "draw_animation"):

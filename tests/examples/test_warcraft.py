@@ -394,6 +394,7 @@ def fails(capsys, *options, main=warcraft.main):
         ("--data warcraft --data-root nowhere", "nowhere/4x4/train_maps.npy is missing"),
         ("--num-samples 1", "num_samples"),
         ("--sampler qmc_cartesian --num-samples 10", "num_samples"),
+        ("--sampler qmc_cartesian --num-samples 16", "n = 16 dimensions"),  # not the 4 of 2 x 2
         ("--method fenchel-young --distribution cauchy", "distribution must have a mean"),
         ("--method fenchel-young --smooth objective", "--smooth"),
         ("--method perceptron --beta 4", "--scale"),

@@ -54,4 +54,10 @@ def test_bad_options() -> None:
     with pytest.raises(ValueError, match="num_samples must be at least 1"):
         ts.nn.ShortestPath(ts.Laplace(0.5), num_samples=0)
     with pytest.raises(ValueError, match="neighbors must be 4 or 8, got 6"):
-        ts.nn.ShortestPath(ts.Laplace(0.5), neighbors=6)(torch.ones(2, 2))
+        ts.nn.ShortestPath(ts.Laplace(0.5), neighbors=6)
+    with pytest.raises(ValueError, match="min_weight must be finite and >= 0, got -3"):
+        ts.nn.ShortestPath(ts.Laplace(0.5), min_weight=-3)
+    with pytest.raises(TypeError, match=r"source must be a \(row, column\) of two ints, got 3"):
+        ts.nn.ShortestPath(ts.Laplace(0.5), source=3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"target must be a cell of the grid of 2 x 3 cells"):
+        ts.nn.ShortestPath(ts.Laplace(0.5), target=(2, 0))(torch.ones(2, 3))

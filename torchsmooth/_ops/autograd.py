@@ -54,6 +54,8 @@ def has_tangent(t: Tensor) -> bool:
     """Whether `t` has a tangent, or one of the tensors does that torch.func has wrapped in it."""
     if not in_forward_mode():
         return False
+    if torch.compiler.is_compiling():  # Dynamo cannot look into tensors
+        return forward_ad.unpack_dual(t).tangent is not None
     functorch = torch._C._functorch
     top = functorch.peek_interpreter_stack()
     mapped = top is not None and top.key() == functorch.TransformType.Vmap

@@ -20,6 +20,8 @@ Evaluate = Callable[..., tuple[Tensor, ...]]
 
 def requires_grad(t: Tensor) -> bool:
     """Whether the tensor, or one that transforms of torch.func have wrapped in it, does."""
+    if torch.compiler.is_compiling():  # Dynamo cannot look into tensors
+        return t.requires_grad
     return t.requires_grad or any(inner.requires_grad for inner in _wrapped(t))
 
 

@@ -43,8 +43,8 @@ class Kernel(Protocol):
     @property
     def pair_weight(self) -> float: ...
 
-    def in_one_pass(self, x: Tensor) -> bool:
-        """Whether the Jacobian should be accumulated while the mean is."""
+    def in_one_pass(self, x: Tensor, jacobian: str) -> bool:
+        """Whether the CPU should accumulate the Jacobian, "x" or "x_and_scale", with the mean."""
 
     def mean(
         self,
@@ -237,9 +237,17 @@ def noises(
     return noise, distribution.draw(words ^ MASK, dtype)[0]
 
 
-def _mean_by_element(kernel: Kernel, jacobian: str, *tensors: Tensor) -> tuple[Tensor, ...]:
+def _in_one_pass(kernel: Kernel, x: Tensor, jacobian: str) -> str:
+    """Which Jacobian is to be accumulated, if this one is wanted."""
+    return jacobian if x.device.type == "cpu" and kernel.in_one_pass(x, jacobian) else "none"
+
+
+def _mean_by_element(
+    kernel: Kernel, wanted: bool, x: Tensor, *tensors: Tensor
+) -> tuple[Tensor, ...]:
     """All results with a batch dimension."""
-    mean, *jacobians = kernel.mean(jacobian, *tensors)
+    jacobian = _in_one_pass(kernel, x, "x_and_scale") if wanted else "none"
+    mean, *jacobians = kernel.mean(jacobian, x, *tensors)
     return mean, *(t.reshape(mean.shape[0], 0) if t.ndim == 1 else t for t in jacobians)
 
 
@@ -311,21 +319,18 @@ def fused_mean(
     if in_plain_eager() or torch.compiler.is_compiling():
         wanted = torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad)
         jacobian = "none"
-        if wanted and x.device.type == "cpu" and kernel.in_one_pass(x):
-            jacobian = "x_and_scale" if scale.requires_grad else "x"
+        if wanted:
+            jacobian = _in_one_pass(kernel, x, "x_and_scale" if scale.requires_grad else "x")
         if torch.compiler.is_compiling():
             if not wanted:
                 return kernel.mean(jacobian, x, scale, seed, directions, *extras)[0]
             return _Fused.apply(kernel, jacobian, x, scale, seed, directions, *extras)[0]
         return _EagerFused.apply(kernel, jacobian, x, scale, seed, directions, *extras)
     wanted = any(requires_grad(t) or has_tangent(t) for t in (x, scale))
-    jacobian = (
-        "x_and_scale" if wanted and x.device.type == "cpu" and kernel.in_one_pass(x) else "none"
-    )
     noise = (seed, directions, *extras)
     seed_kind = DRAWN if drawn else SHARED
     results = as_batch(
-        functools.partial(_mean_by_element, kernel, jacobian),
+        functools.partial(_mean_by_element, kernel, wanted),
         (EACH, ALL_OR_EACH, seed_kind, *(SHARED for _ in noise[1:])),
         x.detach(),
         scale.detach(),
@@ -333,5 +338,7 @@ def fused_mean(
     )
     if not wanted:
         return results[0]
+    # Whether there are Jacobians depends on the batch with all that is mapped over.
+    jacobian = "x_and_scale" if results[1].ndim > 2 else "none"
     rule = FusedRule(kernel, jacobian, seed_kind)
     return attach(rule, results[0], x, scale, *results, *noise)

@@ -88,7 +88,7 @@ class PathOptions(NamedTuple):
     def of_noise(self) -> tuple[str, str, bool, int]:
         return self.law, self.sampler, self.antithetic, self.num_samples
 
-    def in_one_pass(self, x: Tensor) -> bool:
+    def in_one_pass(self, x: Tensor, jacobian: str) -> bool:
         return False
 
     def mean(

@@ -93,7 +93,7 @@ class SortOptions(NamedTuple):
     factor: float
     pair_weight: float
 
-    def in_one_pass(self, x: Tensor) -> bool:
+    def in_one_pass(self, x: Tensor, jacobian: str) -> bool:
         """It is where the additions of a sample cost less than drawing and sorting it again, and
         where the sums stay in the cache.
         """

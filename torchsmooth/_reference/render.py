@@ -186,10 +186,25 @@ def render(
     num_samples: int,
     size: int,
     output: str,
-) -> Tensor:  # [B, size, size]
-    """The mean image of perturbed poses; NaN for an element with a NaN or an infinity."""
+    baseline: str,
+    factor: float,
+    pair_weight: float,
+    jacobian: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # [B, size, size], and twice [B, size, size, 4] or [0]
+    """The mean image of perturbed poses, and its Jacobians.
+
+    The Jacobian in x is J[b, row, column, j] = factor / scale_j * (sum over samples of (image -
+    base)[b, row, column] * score_j), with base 0 for `baseline` "none", the image of the
+    unperturbed pose for "fx", and the mean image for "mean"; that in the scale has score_j noise_j
+    - 1 in place of score_j. `jacobian` says which are wanted: "none", "x" or "x_and_scale"; the
+    others are empty. An element with a NaN or an infinity has NaN for its results.
+    """
+    batch, n = x.shape
     x, scale, bad = without_bad_rows(x, scale)
-    sums = x.new_zeros((x.shape[0], size * size), dtype=accumulator(x))
+    dtype = accumulator(x)
+    columns = {"none": 0, "x": n, "x_and_scale": 2 * n}[jacobian]
+    # Sums over samples of the images, and of a pixel that is always 1, times (1, weights).
+    table = x.new_zeros((batch, size * size + 1, 1 + columns), dtype=dtype)
     for chunk in _rendered_chunks(
         x,
         vertices,
@@ -203,13 +218,33 @@ def render(
         num_samples,
         size,
         output,
-        0.0,
+        pair_weight,
     ):
         ones = chunk.image.new_ones((chunk.image.shape[0], 1))
-        product = sums_of_products(ones, chunk.image, num_samples, chunk.start)
-        sums[chunk.elements] += product.squeeze(1)
-    mean = torch.where(bad.unsqueeze(1), torch.nan, sums / num_samples)
-    return mean.reshape(x.shape[0], size, size).to(x.dtype)
+        weights = torch.cat((ones, chunk.score, chunk.scale_weight), 1)[:, : 1 + columns]
+        images = torch.cat((chunk.image, ones), 1)
+        table[chunk.elements] += sums_of_products(images, weights, num_samples, chunk.start)
+
+    products, totals = table[:, :-1], table[:, -1:]
+    mean = products[..., :1] / num_samples
+    center = {
+        "none": torch.zeros_like(mean),
+        "fx": hard_render(x, vertices, faces, size, output).to(dtype).reshape(mean.shape),
+        "mean": mean,
+    }[baseline]
+    derivative = products[..., 1:] - center * totals[..., 1:]
+    divisor = scale.to(dtype).expand(-1, n).unsqueeze(1)
+
+    def finish(result: Tensor, *trailing: int) -> Tensor:
+        result = torch.where(bad.reshape(-1, 1, 1), torch.nan, result).to(x.dtype)
+        return result.reshape(batch, size, size, *trailing)
+
+    absent = x.new_zeros(0)
+    return (
+        finish(mean),
+        finish(factor / divisor * derivative[..., :n], n) if jacobian != "none" else absent,
+        finish(factor / divisor * derivative[..., n:], n) if jacobian == "x_and_scale" else absent,
+    )
 
 
 def render_backward(

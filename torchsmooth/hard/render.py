@@ -94,10 +94,11 @@ def check_view(
         raise ValueError(
             f"vertices must have shape [V, 3], got {list(points.shape)}; all poses see one mesh"
         )
-    if points.requires_grad and torch.is_grad_enabled():
+    in_reverse = _ops.requires_grad(points) and torch.is_grad_enabled()
+    if in_reverse or _ops.has_tangent(points):
         raise ValueError(
             "vertices must not require grad, because rendering has no gradient in them, got a "
-            "tensor that does; pass vertices.detach()"
+            "tensor that does, or one with a tangent; pass vertices.detach()"
         )
     if not isinstance(faces, Tensor):
         raise TypeError(
@@ -132,6 +133,8 @@ def check_view(
     dtype = compute_dtype(poses.dtype)
     rows = poses.reshape(math.prod(poses.shape[:-1]), 4).to(dtype)
     points = points.detach().to(dtype).contiguous()
+    # Of unsigned types torch compares bytes alone.
+    faces = faces.long()
     count = points.shape[0]
     outside = ((faces < 0) | (faces >= count)).any()
     infinite = ~points.isfinite().all()

@@ -26,12 +26,17 @@ class Mesh(NamedTuple):
         """The mesh moved and scaled so that its box has the origin in its middle and a longest side
         of 2.
 
-        **Raises:** ValueError if the mesh has no extent.
+        **Raises:** ValueError if the mesh has no extent, or one that is not finite.
         """
         if self.vertices.shape[0] == 0:
             raise ValueError("vertices must be at least two different ones, got none; pass a mesh")
         low, high = self.vertices.amin(0), self.vertices.amax(0)
         size = (high - low).max()
+        if not bool(size.isfinite()):
+            raise ValueError(
+                "vertices must be finite, and the size of their box, got a NaN or an infinity; "
+                "remove such vertices and their faces"
+            )
         if not bool(size > 0):
             raise ValueError(
                 f"vertices must be at least two different ones, got {self.vertices.shape[0]} at "

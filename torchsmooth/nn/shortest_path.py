@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 from torch import Tensor
 
 from .. import functional, hard
+from .._arguments import check_grid_options
 from ..distributions import AbstractDistribution
 from .sampled_layer import AbstractSampledLayer, SampledLayerOptions
 
@@ -27,6 +28,8 @@ class ShortestPath(AbstractSampledLayer):
 
     - `neighbors`, `source`, `target`, `min_weight`: as for `torchsmooth.functional.shortest_path`.
     - `distribution`, and all other keywords: as for `AbstractSampledLayer`.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above.
 
     >>> import torch, torchsmooth as ts
     >>> layer = ts.nn.ShortestPath(ts.Logistic(scale=0.1), eval_mode="hard")
@@ -51,6 +54,8 @@ class ShortestPath(AbstractSampledLayer):
         self.source = source
         self.target = target
         self.min_weight = min_weight
+        # Looks at the options here and now; whether the cells exist, only a grid can tell.
+        check_grid_options((0, 0), **self._grid)
 
     @property
     def _grid(self) -> dict[str, Any]:

@@ -125,7 +125,8 @@ class Evaluation:
         outputs: list[Tensor] = []
 
         def rows(start: int, stop: int) -> tuple[Tensor, Tensor]:
-            return x[start:stop], torch.arange(start, stop, device=x.device)
+            # A copy: f may write into it as it may into perturbed points, and x is the user's.
+            return x[start:stop].clone(), torch.arange(start, stop, device=x.device)
 
         def take(chunk: Tensor, start: int, stop: int) -> None:
             outputs.append(chunk.detach())
@@ -210,7 +211,7 @@ class Evaluation:
         if not self.calls:
             return min(_PROBE_ROWS, max(total, 1))
         row = self.outputs.dtype.itemsize * (math.prod(self.event) + sum(self.outputs.sizes))
-        return max(1, _CHUNK_BYTES // (_COPIES * row))
+        return max(1, _CHUNK_BYTES // max(1, _COPIES * row))
 
     def _inputs(self, points: Tensor, element: Tensor) -> tuple[Tensor, list[Any]]:
         """What f is called with for points [rows, n] that belong to these batch elements."""
@@ -243,6 +244,4 @@ class Evaluation:
 
 def _has_derivatives(outputs: Tensor) -> bool:
     """Whether f's outputs depend on parameters or arguments that someone differentiates in."""
-    if torch.compiler.is_compiling():
-        return outputs.requires_grad
     return _ops.requires_grad(outputs) or _ops.has_tangent(outputs)

@@ -56,7 +56,12 @@ def promote(
         )
     factors = operands | {"scale": law.scale} if isinstance(law.scale, Tensor) else operands
     check_broadcast(**factors)
-    dtype = _result_type(list(factors.values()))
+    dtype = result_type(list(factors.values()))
+    if torch.compiler.is_compiling() and isinstance(law.scale, Tensor):
+        # Expanded before anything is computed, its gradient is summed when all others are complete,
+        # and the compiler makes one loop of them instead of two.
+        shape = torch.broadcast_shapes(*(t.shape for t in factors.values()))
+        law = law.with_scale(law.scale.expand(shape))
     return law, dtype, [operand.to(compute_dtype(dtype)) for operand in operands.values()]
 
 
@@ -75,7 +80,7 @@ def check_broadcast(**tensors: Tensor) -> None:
         ) from None
 
 
-def _result_type(tensors: list[Tensor]) -> torch.dtype:
+def result_type(tensors: list[Tensor]) -> torch.dtype:
     """As torch.result_type, which torch.compile cannot trace: dimensions go before none."""
     dtypes = [t.dtype for t in tensors if t.ndim > 0] or [t.dtype for t in tensors]
     dtype = dtypes[0]

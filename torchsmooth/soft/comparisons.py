@@ -27,7 +27,7 @@ def greater(a: Tensor | float, b: Tensor | float, distribution: AbstractDistribu
     tensor([0.5000, 0.8808])
     """
     law, dtype, (a, b) = pair(a, b, distribution)
-    return law.probability_above(b - a).to(dtype)
+    return law.probability_positive(a - b).to(dtype)
 
 
 def less(a: Tensor | float, b: Tensor | float, distribution: AbstractDistribution) -> Tensor:
@@ -40,7 +40,7 @@ def less(a: Tensor | float, b: Tensor | float, distribution: AbstractDistributio
     tensor([0.5000, 0.1192])
     """
     law, dtype, (a, b) = pair(a, b, distribution)
-    return law.probability_below(b - a).to(dtype)
+    return law.probability_negative(a - b).to(dtype)
 
 
 def equal(

@@ -226,7 +226,7 @@ def _guard(tree: Any, dead: Tensor) -> Any:
 def _probabilities(margin: object, distribution: object) -> tuple[Tensor, Tensor]:
     """P(margin + noise > 0) and the rest, each with the digits of its own tail."""
     law, _, (margin,) = promote({"margin": check_floating(margin, "margin")}, distribution)
-    return law.probability_above(-margin), law.probability_below(-margin)
+    return law.probability_positive(margin), law.probability_negative(margin)
 
 
 def _survival(survival: Tensor | None, p: Tensor) -> Tensor:

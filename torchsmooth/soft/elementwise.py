@@ -29,7 +29,7 @@ def heaviside(x: Tensor, distribution: AbstractDistribution) -> Tensor:
     tensor([0.1192, 0.5000, 0.8808])
     """
     law, dtype, (x,) = elementwise(x, distribution)
-    return law.probability_above(-x).to(dtype)
+    return law.probability_positive(x).to(dtype)
 
 
 def log_heaviside(x: Tensor, distribution: AbstractDistribution) -> Tensor:
@@ -58,7 +58,7 @@ def sign(x: Tensor, distribution: AbstractDistribution) -> Tensor:
     tensor([-0.7616,  0.0000,  0.7616])
     """
     law, dtype, (x,) = elementwise(x, distribution)
-    return (2 * law.probability_above(-x) - 1).to(dtype)
+    return (2 * law.probability_positive(x) - 1).to(dtype)
 
 
 def abs(x: Tensor, distribution: AbstractDistribution) -> Tensor:
@@ -190,7 +190,7 @@ def threshold(
     x, limit, low = operands
     height = x - limit
     positive = torch.where(height > 0, height, 0.0) + law.relu_gap(height)
-    return (low + positive + (limit - low) * law.probability_above(-height)).to(dtype)
+    return (low + positive + (limit - low) * law.probability_positive(height)).to(dtype)
 
 
 def hardshrink(x: Tensor, lambd: float | Tensor, distribution: AbstractDistribution) -> Tensor:
@@ -216,5 +216,5 @@ def hardshrink(x: Tensor, lambd: float | Tensor, distribution: AbstractDistribut
     # E max(upper + noise, 0) and E max(-lower - noise, 0).
     above = torch.where(upper > 0, upper, 0.0) + law.relu_gap(upper)
     below = torch.where(lower > 0, 0.0, -lower) + law.relu_gap(lower) - law.mean()
-    steps = law.probability_above(-upper) - law.probability_below(-lower)
+    steps = law.probability_positive(upper) - law.probability_negative(lower)
     return (above - below + limit * steps).to(dtype)

@@ -3,13 +3,15 @@
 import math
 import numbers
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._arguments import check_bool, check_dim
+from .._graph import one_node
 from ..distributions import values_are_readable
-from ._operands import check_broadcast
+from ._operands import check_broadcast, result_type
 
 
 # What rounding or an estimate may add to a probability.
@@ -133,8 +135,8 @@ def where(p: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
     p = check_probability(p, "p")
     a, b = _check_side(a, "a", p), _check_side(b, "b", p)
     check_broadcast(p=p, a=a, b=b)
-    q = 1 - p
-    return p * reachable(a, p) + q * reachable(b, q)
+    dtype = result_type([p, a, b])
+    return _blend(*(t.to(dtype) for t in torch.broadcast_tensors(p, a, b)))
 
 
 def check_probability(p: object, name: str) -> Tensor:
@@ -166,7 +168,7 @@ def _or(p: Tensor, q: Tensor) -> Tensor:
 
 def _check_side(value: object, name: str, p: Tensor) -> Tensor:
     if isinstance(value, Tensor) and not value.is_complex():
-        return value.to(p.dtype) if value.dtype == torch.bool else value
+        return value if value.is_floating_point() else value.to(p.dtype)
     if not isinstance(value, numbers.Real):
         got = value.dtype if isinstance(value, Tensor) else repr(value)
         raise TypeError(
@@ -175,10 +177,47 @@ def _check_side(value: object, name: str, p: Tensor) -> Tensor:
     return torch.full((), float(value), dtype=p.dtype, device=p.device)
 
 
+class _Blend(torch.autograd.Function):
+    """p a + (1 - p) b, where sides that are not finite count for nothing at probability 0.
+
+    The derivatives in the sides are the probabilities themselves: those of `reachable` would need
+    its masks again.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(p: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        q = 1 - p
+        return torch.where(p == 0, 0.0, p * a) + torch.where(q == 0, 0.0, q * b)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        p, a, b = ctx.saved_tensors
+        return grad * (reachable(a, p) - reachable(b, 1 - p)), grad * p, grad * (1 - p)
+
+    @staticmethod
+    def jvp(ctx: Any, in_p: Tensor, in_a: Tensor, in_b: Tensor) -> Tensor:
+        p, a, b = ctx.saved_tensors
+        return in_p * (reachable(a, p) - reachable(b, 1 - p)) + p * in_a + (1 - p) * in_b
+
+
+@one_node
+def _blend(p: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    blended: Tensor = _Blend.apply(p, a, b)
+    return blended
+
+
 def reachable(value: Tensor, p: Tensor) -> Tensor:
     """The value, but 0 for what is not finite and has probability 0: 0 times it would be NaN."""
-    # Compilers vectorise this, but not isfinite.
-    return torch.where((p != 0) | (value.abs() < math.inf), value, 0.0)
+    # Compilers vectorise this, but neither isfinite nor, for float64, an "or" of two masks.
+    finite = torch.where(value.abs() < math.inf, value, 0.0)
+    return torch.where(p != 0, value, finite)
 
 
 def _reduce(

@@ -82,7 +82,7 @@ def trunc(x: Tensor, distribution: AbstractDistribution) -> Tensor:
     # What is below 0 is rounded up: the floor without its step at 0.
     central = (x > -0.5) & (x < 0.5)
     below, steps = _floor(x, law, central)
-    rest = torch.where(central, steps, steps + law.probability_below(-x))
+    rest = torch.where(central, steps, steps + law.probability_negative(x))
     return (torch.where(central, 0.0, below) + rest).to(dtype)
 
 
@@ -129,7 +129,7 @@ def quantize(
     ndim = max(x.ndim, law.scale.ndim if isinstance(law.scale, Tensor) else 0)
     column = levels.reshape(-1, *(1 for _ in range(ndim)))
     thresholds = 0.5 * (column[1:] + column[:-1])
-    climbed = column.diff(dim=0) * law.probability_above(thresholds - x)
+    climbed = column.diff(dim=0) * law.probability_positive(x - thresholds)
     return (column[0] + climbed.sum(0)).to(dtype)
 
 

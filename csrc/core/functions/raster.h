@@ -98,11 +98,16 @@ TS_HD V depth_of(const Camera<V>& camera, const T* p) {
   return p[0] * camera.forward[0] + p[1] * camera.forward[1] + p[2] * camera.forward[2] +
          camera.distance;
 }
+// Of a point with 1 / depth = w.
+template <class T, class V>
+TS_HD Corner<V> project(const Camera<V>& camera, const T* p, V w, T offset) {
+  return {(p[0] * camera.right_x + p[2] * camera.right_z) * w + offset,
+          (p[0] * camera.down[0] + p[1] * camera.down[1] + p[2] * camera.down[2]) * w + offset, w};
+}
 template <class T, class V>
 TS_HD Corner<V> project(const Camera<V>& camera, const T* p, T offset) {
   const V w = T(1) / depth_of(camera, p);
-  return {(p[0] * camera.right_x + p[2] * camera.right_z) * w + offset,
-          (p[0] * camera.down[0] + p[1] * camera.down[1] + p[2] * camera.down[2]) * w + offset, w};
+  return project(camera, p, w, offset);
 }
 
 // Whether a corner lies before the near plane and so near to the image that its position is
@@ -266,7 +271,8 @@ struct ClippedTriangle {
       double cut[3];
       for (int k = 0; k < 3; ++k)
         cut[k] = position[from][k] + t * (position[to][k] - position[from][k]);
-      add(project(exact, cut, image_offset(size)), false);
+      // Of a long edge, the depth of the point that was found would be far from that of the plane.
+      add(project(exact, cut, 1 / kNear, image_offset(size)), false);
     }
   }
 
@@ -293,7 +299,8 @@ struct ClippedTriangle {
         if (x < left.x) left = {x, 0, w};
         if (x > right.x) right = {x, 0, w};
       }
-      Span<double> span = span_between<kDepth, double>(left.x, left.w, right.x, right.w, size);
+      if (!(left.x <= right.x)) continue;  // positions that overflowed are no numbers
+      const Span<double> span = span_between<kDepth, double>(left.x, left.w, right.x, right.w, size);
       if (span.first < span.last) row(k, span);
     }
   }
@@ -353,7 +360,7 @@ template <class T, class V>
 TS_HD V shade_of(const Camera<V>& camera, const T* normal) {
   const V cosine = normal[0] * camera.forward[0] + normal[1] * camera.forward[1] +
                    normal[2] * camera.forward[2];
-  const V size = cosine < T(0) ? -cosine : cosine;
+  const V size = cosine > T(0) ? cosine : T(0) - cosine;  // and no zeros with a sign
   return size > T(1) ? V{} + T(1) : size;
 }
 

@@ -112,6 +112,44 @@ struct Views {
     }
   }
 
+  // Calls run(first pixel, values) for runs of kQuads pixels, where values(l) are those of lane l's
+  // image, l < count: 0 where the run goes on behind its row or the image. Runs that no silhouette
+  // meets are left out.
+  template <RenderOutput kOutput, class F>
+  TS_HD void for_each_run(int count, F&& run) const {
+    if constexpr (kOutput == RenderOutput::silhouette) {
+      static_assert(kQuads == 8);
+      constexpr Mask<T> bit{1, 2, 4, 8, 16, 32, 64, 128};
+      for (int64_t row = 0; row < scene.size; ++row) {
+        for (int64_t word = 0; word < words; ++word) {
+          const int64_t stride = words;
+          const uint64_t* const set = bits + row * kQuads * stride + word;
+          uint64_t seen = 0;
+          for (int l = 0; l < count; ++l) seen |= set[l * stride];
+          for (int shift = 0; seen != 0; shift += kQuads, seen >>= kQuads) {
+            if ((seen & 0xFF) == 0) continue;
+            run(row * scene.size + 64 * word + shift, [=](int l) __attribute__((always_inline)) {
+              const auto eight = static_cast<IndexOf<T>>((set[l * stride] >> shift) & 0xFF);
+              return where<T>((eight & bit) == bit, broadcast(T(1)));
+            });
+          }
+        }
+      }
+      return;
+    }
+    const int64_t pixels = scene.pixels();
+    const T* const values = kOutput == RenderOutput::depth ? nearest : shades;
+    for (int64_t first = 0; first < pixels; first += kQuads) {
+      Mask<T> inside;
+      for (int c = 0; c < kQuads; ++c) inside[c] = first + c < pixels ? -1 : 0;
+      run(first, [=](int l) __attribute__((always_inline)) {
+        const Vector<T> value = where<T>(inside, vector_at(values + l * pixels + first));
+        if constexpr (kOutput == RenderOutput::lambert) return value;
+        return where<T>(value > T(0), T(1) / value);
+      });
+    }
+  }
+
   // Marks pixels [first, last) of a row.
   TS_HD void cover(int lane, int64_t row, int64_t first, int64_t last) {
     uint64_t* const line = bits + (row * kQuads + lane) * words;
@@ -267,8 +305,11 @@ void hard_render(const Scene<T>& scene, int64_t count, const T* poses, T* images
   }
 }
 
-// Renders all samples of the range, and calls take(views, lane, weights) for each, where
-// weights[k * kLanes] is the k-th of its n scores and n scale weights.
+// Of the samples that are rendered together, one row each: n scores and n scale weights.
+template <class T>
+using PoseWeights = T[kQuads][2 * kPose];
+
+// Renders all samples of the range, at most kQuads together, and calls take(views, count, weights).
 template <class T, class F>
 TS_HD void render_samples(const Noise<T>& noise, Range range, const Scene<T>& scene, const T* x,
                           T* scratch, F&& take) {
@@ -288,47 +329,92 @@ TS_HD void render_samples(const Noise<T>& noise, Range range, const Scene<T>& sc
       if (lane_sample(first_quad, t) < range.end) lanes[count++] = t;
     }
     for (int begin = 0; begin < count; begin += kQuads) {
-      T group[kQuads][kPose];
+      T poses[kQuads][kPose];
+      PoseWeights<T> weights;
       for (int l = 0; l < kQuads; ++l) {
-        for (int k = 0; k < kPose; ++k)
-          group[l][k] = y[k][lanes[begin + l < count ? begin + l : begin]];
+        const int lane = lanes[begin + l < count ? begin + l : begin];
+        for (int k = 0; k < kPose; ++k) poses[l][k] = y[k][lane];
+        for (int k = 0; k < 2 * kPose; ++k) weights[l][k] = weight[k][lane];
       }
-      views.render(group);
-      for (int l = 0; l < kQuads && begin + l < count; ++l)
-        take(views, l, &weight[0][lanes[begin + l]]);
+      views.render(poses);
+      take(views, count - begin < kQuads ? count - begin : kQuads, weights);
     }
   });
 }
 
+// Adds `count` images to sums, and their products with each of kWeights weights to planes of their
+// own, which are `plane` apart. What kQuads images have in one place is summed in T, and then added
+// to the doubles: these are read and written once for all of them, and no sum of T grows long.
+template <RenderOutput kOutput, int kWeights, class T>
+__attribute__((noinline)) static void add_images(const Views<T>& views, int count,
+                                                 const PoseWeights<T>& weights, double* sums) {
+  const int64_t plane = render_plane(views.scene);
+  const auto add = [&](int64_t first, auto&& values) __attribute__((always_inline)) {
+    Vector<T> part[1 + kWeights] = {};
+    for (int l = 0; l < count; ++l) {
+      const Vector<T> value = values(l);
+      part[0] += value;
+#pragma GCC unroll 8
+      for (int k = 0; k < kWeights; ++k) part[1 + k] += value * weights[l][k];
+    }
+#pragma GCC unroll 9
+    for (int k = 0; k < 1 + kWeights; ++k)
+      vector_at(sums + k * plane + first) += __builtin_convertvector(part[k], Vector<double>);
+  };
+  views.template for_each_run<kOutput>(count, add);
+  // As a pixel that all images have: then one that is always covered has exactly this sum.
+  if constexpr (kWeights > 0)
+    add(views.scene.pixels(), [](int) __attribute__((always_inline)) { return broadcast(T(1)); });
+}
+
+template <int kWeights, class T>
+TS_HD void add_images(const Views<T>& views, int count, const PoseWeights<T>& weights,
+                      double* sums) {
+  switch (views.scene.output) {
+    case RenderOutput::silhouette:
+      return add_images<RenderOutput::silhouette, kWeights>(views, count, weights, sums);
+    case RenderOutput::depth:
+      return add_images<RenderOutput::depth, kWeights>(views, count, weights, sums);
+    case RenderOutput::lambert:
+      return add_images<RenderOutput::lambert, kWeights>(views, count, weights, sums);
+  }
+}
+
 template <class T>
-void render(const Noise<T>& noise, Range range, const Scene<T>& scene, const T* x, double* sums,
-            T* scratch) {
+void render(const Noise<T>& noise, Range range, const Scene<T>& scene, int weights, const T* x,
+            double* sums, T* scratch) {
   render_samples(noise, range, scene, x, scratch,
-                 [&](const Views<T>& views, int lane, const T*) {
-                   views.for_each_piece(lane, [&](int64_t first, int64_t pixels, auto value) {
-                     TS_LANES
-                     for (int64_t c = 0; c < pixels; ++c) sums[first + c] += value(c);
-                   });
+                 [&](const Views<T>& views, int count, const PoseWeights<T>& weight) {
+                   if (weights == 0) {
+                     add_images<0>(views, count, weight, sums);
+                   } else if (weights == kPose) {
+                     add_images<kPose>(views, count, weight, sums);
+                   } else {
+                     add_images<2 * kPose>(views, count, weight, sums);
+                   }
                  });
 }
 
 template <class T>
 void render_backward(const Noise<T>& noise, Range range, const Scene<T>& scene, bool scale,
                      const T* x, const T* grad, double baseline, double* sums, T* scratch) {
+  const auto contract = [&](const Views<T>& views, int lane, const T* weight) {
+    double g = -baseline;
+    views.for_each_piece(lane, [&](int64_t first, int64_t pixels, auto value) {
+      T part[kQuads] = {};
+      int64_t c = 0;
+      for (; c + kQuads <= pixels; c += kQuads) {
+        for (int l = 0; l < kQuads; ++l)
+          part[l] = fused(grad[first + c + l], value(c + l), part[l]);
+      }
+      for (; c < pixels; ++c) part[0] = fused(grad[first + c], value(c), part[0]);
+      for (int l = 0; l < kQuads; ++l) g += part[l];
+    });
+    for (int k = 0; k < (scale ? 2 : 1) * kPose; ++k) sums[k] += g * weight[k];
+  };
   render_samples(noise, range, scene, x, scratch,
-                 [&](const Views<T>& views, int lane, const T* weight) {
-                   double g = -baseline;
-                   views.for_each_piece(lane, [&](int64_t first, int64_t pixels, auto value) {
-                     T part[kQuads] = {};
-                     int64_t c = 0;
-                     for (; c + kQuads <= pixels; c += kQuads) {
-                       for (int l = 0; l < kQuads; ++l)
-                         part[l] = fused(grad[first + c + l], value(c + l), part[l]);
-                     }
-                     for (; c < pixels; ++c) part[0] = fused(grad[first + c], value(c), part[0]);
-                     for (int l = 0; l < kQuads; ++l) g += part[l];
-                   });
-                   for (int k = 0; k < (scale ? 2 : 1) * kPose; ++k) sums[k] += g * weight[k * kLanes];
+                 [&](const Views<T>& views, int count, const PoseWeights<T>& weights) {
+                   for (int l = 0; l < count; ++l) contract(views, l, weights[l]);
                  });
 }
 
