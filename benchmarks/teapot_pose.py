@@ -151,7 +151,7 @@ def report(runs: Runs, settings: list[Setting], laws: list[str], args: argparse.
             f"laws with most successes over all numbers of samples: {', '.join(laws)}. All "
             f"samplers and covariates are tried with these, at {min(args.samples)} samples.",
             f"time: of the whole optimization, on {args.device}; runs of one CPU thread each, "
-            f"{args.workers} at once.",
+            f"{args.workers} at once, on a machine that was also used otherwise.",
         ],
     )
     draw(done, laws, args, RESULTS / "teapot_pose.png")
