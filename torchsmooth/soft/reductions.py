@@ -115,9 +115,9 @@ def amin(
 
 
 def _argmax(x: Tensor, dim: int, distribution: AbstractDistribution, name: str) -> Tensor:
-    law, dtype, (x,) = elementwise(x, distribution)
+    _, dtype, (x,) = elementwise(x, distribution)
     dim = check_dim(dim, x)
-    scale = _common_scale(law, x, dim, name)
+    scale = _common_scale(distribution, x, dim, name)
     if x.shape[dim] == 0:
         return x.to(dtype)
     _, distance = _distances(x, dim, scale)
@@ -127,10 +127,10 @@ def _argmax(x: Tensor, dim: int, distribution: AbstractDistribution, name: str) 
 def _amax(
     x: Tensor, dim: int, distribution: AbstractDistribution, keepdim: bool, name: str
 ) -> Tensor:
-    law, dtype, (x,) = elementwise(x, distribution)
+    _, dtype, (x,) = elementwise(x, distribution)
     dim = check_dim(dim, x)
     check_bool(keepdim, "keepdim")
-    scale = _common_scale(law, x, dim, name)
+    scale = _common_scale(distribution, x, dim, name)
     if x.shape[dim] == 0:
         raise ValueError(
             f"x must have at least one element along dim, got shape {tuple(x.shape)} and dim={dim};"
