@@ -283,7 +283,9 @@ def draw_beta(runs: Runs, path: Path) -> None:
                 continue
             betas = [cli.fraction(value) for value in ratios]
             axis.plot(betas, list(ratios.values()), ".-", color=colour, label=f"{s} samples")
-        axis.set_xscale("log")
+            axis.set_xscale("log")
+            axis.set_xticks(betas, list(ratios))
+        axis.minorticks_off()
         axis.set(
             title=f"Smoothing after {runs.pilot_epochs * STEPS_PER_EPOCH} steps, one seed",
             xlabel="inverse scale beta",

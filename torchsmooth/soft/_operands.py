@@ -30,7 +30,13 @@ def pair(
     else:
         b = check_floating(b, "b")
         operands = {"a": _tensor(a, "a", b), "b": b}
-    return promote(operands, distribution)
+    law, dtype, tensors = promote(operands, distribution)
+    if torch.compiler.is_compiling() and isinstance(law.scale, Tensor):
+        # Expanded before the difference is taken, its gradient is summed when all others are
+        # complete, and the compiler makes one loop of them instead of two.
+        shape = torch.broadcast_shapes(law.scale.shape, *(t.shape for t in tensors))
+        law = law.with_scale(law.scale.expand(shape))
+    return law, dtype, tensors
 
 
 def _tensor(value: object, name: str, like: Tensor) -> Tensor:
@@ -57,11 +63,6 @@ def promote(
     factors = operands | {"scale": law.scale} if isinstance(law.scale, Tensor) else operands
     check_broadcast(**factors)
     dtype = result_type(list(factors.values()))
-    if torch.compiler.is_compiling() and isinstance(law.scale, Tensor):
-        # Expanded before anything is computed, its gradient is summed when all others are complete,
-        # and the compiler makes one loop of them instead of two.
-        shape = torch.broadcast_shapes(*(t.shape for t in factors.values()))
-        law = law.with_scale(law.scale.expand(shape))
     return law, dtype, [operand.to(compute_dtype(dtype)) for operand in operands.values()]
 
 
