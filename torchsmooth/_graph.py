@@ -1,4 +1,4 @@
-"""Autograd functions under torch.compile."""
+"""Autograd functions under torch.compile and under transforms of torch.func."""
 
 import contextlib
 import functools
@@ -61,3 +61,13 @@ def stored_for_backward(like: Tensor) -> Iterator[None]:
     finally:
         for tag in added:
             del meta[tag]
+
+
+def refuse_nested_forward_mode() -> None:
+    """To be called by rules for forward mode, whose result torch takes for a constant there."""
+    levels = torch._C._functorch.get_interpreter_stack() or []
+    if sum(level.key() == torch._C._functorch.TransformType.Jvp for level in levels) > 1:
+        raise NotImplementedError(
+            "forward mode of forward mode does not reach into torchsmooth: take second derivatives "
+            "by torch.func.hessian, or by another order in which not both are forward mode"
+        )

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributions import Distribution, TransformedDistribution, constraints
 from torch.distributions.transforms import Transform
 
-from ._graph import one_node, stored_for_backward
+from ._graph import one_node, refuse_nested_forward_mode, stored_for_backward
 
 
 _WORDS = 2**32
@@ -758,6 +758,7 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, x: Tensor | None, scale: Tensor | None, *_: None) -> Tensor:
+        refuse_nested_forward_mode()
         in_x, in_scale = _slopes(ctx, 1.0)
         tangents = [t * slope for t, slope in ((x, in_x), (scale, in_scale)) if t is not None]
         return tangents[0] + tangents[1] if len(tangents) == 2 else tangents[0]

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -379,6 +380,23 @@ def test_trunc_near_zero(law: str, dtype: torch.dtype) -> None:
 
 
 # Transforms.
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of jacfwd
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: ts.soft.heaviside(x, ts.Logistic()),
+        lambda x: ts.soft.relu(x, ts.Gaussian()),
+        lambda x: ts.soft.where(x.sigmoid(), x, x.square()),
+    ],
+    ids=["heaviside", "relu", "where"],
+)
+def test_forward_over_forward_is_refused(function: Callable[[Tensor], Tensor]) -> None:
+    """Torch would take the inner derivative for a constant, and answer zero."""
+    jacfwd = torch.func.jacfwd
+    with pytest.raises(NotImplementedError, match="forward mode of forward mode.*func.hessian"):
+        jacfwd(jacfwd(function))(torch.tensor(0.3))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of jacfwd

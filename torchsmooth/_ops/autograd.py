@@ -68,16 +68,6 @@ def has_tangent(t: Tensor) -> bool:
         return has_tangent(functorch.get_unwrapped(t) if own else t)
 
 
-def refuse_nested_forward_mode() -> None:
-    """To be called by rules for forward mode, whose result torch takes for a constant there."""
-    levels = torch._C._functorch.get_interpreter_stack() or []
-    if sum(level.key() == torch._C._functorch.TransformType.Jvp for level in levels) > 1:
-        raise NotImplementedError(
-            "forward mode of forward mode does not reach into torchsmooth: take second derivatives "
-            "by torch.func.hessian, or by another order in which not both are forward mode"
-        )
-
-
 def below_autograd(op: Any, *args: Any) -> Any:
     """Calls an op from an autograd function, without the Python kernel that refuses gradients."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .._graph import refuse_nested_forward_mode
 from .._reference.philox import MASK
 from ..distributions import AbstractDistribution
-from .autograd import Function, in_forward_mode, in_plain_eager, refuse_nested_forward_mode
+from .autograd import Function, in_forward_mode, in_plain_eager
 
 
 class Draws(NamedTuple):

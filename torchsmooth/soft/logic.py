@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._arguments import check_bool, check_dim
-from .._graph import one_node
+from .._graph import one_node, refuse_nested_forward_mode
 from ..distributions import values_are_readable
 from ._operands import check_broadcast, result_type
 
@@ -203,6 +203,7 @@ class _Blend(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, in_p: Tensor, in_a: Tensor, in_b: Tensor) -> Tensor:
+        refuse_nested_forward_mode()
         p, a, b = ctx.saved_tensors
         return in_p * (reachable(a, p) - reachable(b, 1 - p)) + p * in_a + (1 - p) * in_b
 
