@@ -556,13 +556,13 @@ class AbstractDistribution(abc.ABC):
         return width * slope
 
     def _value_of_positive(self, x: Tensor, scale: float | Tensor) -> Tensor:
-        positive, distance = x > 0, torch.where(x > 0, x, -x)
-        tail = self._tail(distance, scale, ~positive)
+        positive = x > 0
+        tail = self._tail(torch.where(positive, x, -x), scale, ~positive)
         return torch.where(positive, 1 - tail, tail)
 
     def _value_of_negative(self, x: Tensor, scale: float | Tensor) -> Tensor:
-        positive, distance = x > 0, torch.where(x > 0, x, -x)
-        tail = self._tail(distance, scale, ~positive)
+        positive = x > 0
+        tail = self._tail(torch.where(positive, x, -x), scale, ~positive)
         return torch.where(positive, tail, 1 - tail)
 
     def _value_of_gap(self, x: Tensor, scale: float | Tensor) -> Tensor:
