@@ -20,7 +20,6 @@ from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 import torchsmooth as ts
 from torchsmooth import _ops
 from torchsmooth.distributions import LAWS
-from torchsmooth.smoothing import score_rule
 
 
 # torch's own, where forward mode is used first.
@@ -324,8 +323,8 @@ def test_chunks_change_nothing(road: Road, n: int, monkeypatch: pytest.MonkeyPat
     x, direction = numbers(3, n), numbers(3, n, seed=1)
     f = of_x(road, ts.Gaussian(), num_samples=16)
     expected = jvp(f, (x,), (direction,))[1]
-    monkeypatch.setattr(_ops.fused, "_CHUNK_ELEMENTS", 1000)
-    monkeypatch.setattr(score_rule, "_CHUNK_ELEMENTS", 1000)
+    monkeypatch.setattr(_ops.fused, "CHUNK_ELEMENTS", 1000)
+    monkeypatch.setattr(_ops, "CHUNK_ELEMENTS", 1000)
     torch.testing.assert_close(jvp(f, (x,), (direction,))[1], expected, rtol=1e-12, atol=1e-13)
 
 

@@ -22,6 +22,7 @@ from .batching import (
     unwrapped as unwrapped,
 )
 from .derivatives import (
+    CHUNK_ELEMENTS as CHUNK_ELEMENTS,
     AbstractRule as AbstractRule,
     Draws as Draws,
     attach as attach,

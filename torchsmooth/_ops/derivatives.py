@@ -23,6 +23,10 @@ from ..distributions import AbstractDistribution
 from .autograd import Function, in_forward_mode, in_plain_eager
 
 
+# Numbers of the largest intermediate tensor of forward mode.
+CHUNK_ELEMENTS = 4 * 2**20
+
+
 class Draws(NamedTuple):
     """All samples of each batch element."""
 

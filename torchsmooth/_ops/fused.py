@@ -13,12 +13,16 @@ from .._reference.philox import MASK
 from ..distributions import LAWS, AbstractDistribution
 from .autograd import Function, NoVmap, below_autograd, has_tangent, in_plain_eager
 from .batching import ALL_OR_EACH, DRAWN, EACH, SHARED, as_batch, requires_grad
-from .derivatives import AbstractRule, Draws, attach, directional_weights, pull, whiten
+from .derivatives import (
+    CHUNK_ELEMENTS,
+    AbstractRule,
+    Draws,
+    attach,
+    directional_weights,
+    pull,
+    whiten,
+)
 from .library import ops
-
-
-# Elements of the largest intermediate tensor of forward mode.
-_CHUNK_ELEMENTS = 4 * 2**20
 
 
 class Kernel(Protocol):
@@ -198,7 +202,7 @@ class FusedRule(AbstractRule):
         columns = math.prod(mean.shape[1:])
         base = self._baseline(mean, x, others)
         tangent = torch.zeros_like(base, dtype=accumulator(x))
-        rows = max(1, _CHUNK_ELEMENTS // max(1, columns + in_x.shape[1]))
+        rows = max(1, CHUNK_ELEMENTS // max(1, columns + in_x.shape[1]))
         for start in range(0, total, rows):
             stop = min(start + rows, total)
             words, outcomes = self._outcomes(x, scale, others, start, stop)

@@ -15,10 +15,6 @@ from ..statistics import AbstractStatistic
 from .noise import Noise
 
 
-# Numbers of the largest intermediate tensor of forward mode.
-_CHUNK_ELEMENTS = 4 * 2**20
-
-
 def _finish(scores: Tensor, moments: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """From sums at scale 1 to gradients in x and in the scale of each element.
 
@@ -162,7 +158,7 @@ class ScoreRule(_ops.AbstractRule):
         self, in_x: Tensor, in_scale: Tensor, noise: Noise
     ) -> tuple[Tensor]:  # [B, s]
         elements, s = in_x.shape[0], noise.num_samples
-        rows = max(1, _CHUNK_ELEMENTS // max(1, in_scale[:1].numel()))
+        rows = max(1, _ops.CHUNK_ELEMENTS // max(1, in_scale[:1].numel()))
         parts = [in_x.new_empty(0)]
         for start in range(0, elements * s, rows):
             stop = min(start + rows, elements * s)
