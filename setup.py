@@ -99,7 +99,7 @@ def extensions() -> list:
     modules = [
         cpp_extension.CppExtension(
             "torchsmooth._C",
-            ["csrc/ops.cpp", *sources("csrc/cpu/**/*.cpp")],
+            ["csrc/ops/schemas.cpp", *sources("csrc/cpu/**/*.cpp")],
             depends=headers,
             extra_compile_args={"cxx": CXX},
             py_limited_api=True,

@@ -118,8 +118,8 @@ def draws(law: str, n: int, arguments: dict[str, Any]) -> tuple[Tensor, Tensor, 
 
 
 def schema_table() -> dict[str, str]:
-    """The schemas of csrc/ops.cpp by the names of the ops."""
-    source = (ROOT / "csrc" / "ops.cpp").read_text()
+    """The schemas of csrc/ops/schemas.cpp by the names of the ops."""
+    source = (ROOT / "csrc" / "ops" / "schemas.cpp").read_text()
     definitions = re.findall(r'm\.def\(((?:\s*"[^"]*")+)\)', source)
     schemas = ["".join(re.findall(r'"([^"]*)"', definition)) for definition in definitions]
     return {schema.split("(")[0]: schema for schema in schemas}

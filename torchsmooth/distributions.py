@@ -5,7 +5,7 @@ Every law has location 0. `cdf`, `icdf`, `log_prob` and `score` include the scal
 into noise of scale 1 and its score, exactly as the compiled kernels do.
 
 A law is a final class with a handful of functions at scale 1 (see `AbstractDistribution`). One
-that kernels shall know too also needs its struct in `csrc/core/distributions.h` and a line in
+that kernels shall know too also needs its struct in `csrc/core/laws.h` and a line in
 `LAWS` here.
 """
 

@@ -1,7 +1,7 @@
 // The functions of a law by name, for tables and tests.
 #pragma once
 
-#include "distributions.h"
+#include "laws.h"
 
 namespace torchsmooth {
 

@@ -1,7 +1,7 @@
 // The noise of a smoothing: a sampler's words, turned into a law's (noise, score) pairs, scaled.
 #pragma once
 
-#include "distributions.h"
+#include "laws.h"
 #include "samplers.h"
 
 namespace torchsmooth {

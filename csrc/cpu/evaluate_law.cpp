@@ -1,4 +1,4 @@
-#include "../arguments.h"
+#include "../ops/arguments.h"
 #include "../core/evaluate.h"
 #include "parallel.h"
 

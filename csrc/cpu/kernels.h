@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "../core/functions/raster.h"
-#include "../core/functions/shortest_path.h"
-#include "../core/functions/sort.h"
+#include "../core/algorithms/raster.h"
+#include "../core/algorithms/shortest_path.h"
+#include "../core/algorithms/sort.h"
 #include "../core/noise.h"
 
 namespace torchsmooth {

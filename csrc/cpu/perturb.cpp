@@ -1,4 +1,4 @@
-#include "../arguments.h"
+#include "../ops/arguments.h"
 #include "parallel.h"
 
 namespace torchsmooth {

@@ -1,7 +1,7 @@
 #include <tuple>
 #include <vector>
 
-#include "../arguments.h"
+#include "../ops/arguments.h"
 #include "parallel.h"
 
 namespace torchsmooth {

@@ -1,4 +1,4 @@
-#include "../render_arguments.h"
+#include "../ops/render.h"
 
 #include <algorithm>
 #include <cmath>

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <tuple>
 
-#include "../shortest_path_arguments.h"
+#include "../ops/shortest_path.h"
 #include "samples.h"
 
 namespace torchsmooth {

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "../core/functions/shortest_path.h"
+#include "../core/algorithms/shortest_path.h"
 #include "samples.h"
 
 namespace torchsmooth {

@@ -5,7 +5,7 @@
 #include <tuple>
 #include <vector>
 
-#include "../sort_arguments.h"
+#include "../ops/sort.h"
 #include "samples.h"
 
 namespace torchsmooth {

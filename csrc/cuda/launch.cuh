@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "../arguments.h"
+#include "../ops/arguments.h"
 
 namespace torchsmooth {
 

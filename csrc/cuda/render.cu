@@ -2,7 +2,7 @@
 // what they cover in one image, in shared memory where it fits.
 #include <tuple>
 
-#include "../render_arguments.h"
+#include "../ops/render.h"
 #include "finish.cuh"
 
 namespace torchsmooth {

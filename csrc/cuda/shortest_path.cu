@@ -1,9 +1,9 @@
 // Shortest paths: a team of threads for each sample, which relaxes its cells until no cost falls.
-// The costs are the same bits in any order of relaxation, see core/functions/shortest_path.h.
+// The costs are the same bits in any order of relaxation, see core/algorithms/shortest_path.h.
 #include <tuple>
 #include <type_traits>
 
-#include "../shortest_path_arguments.h"
+#include "../ops/shortest_path.h"
 #include "finish.cuh"
 
 namespace torchsmooth {

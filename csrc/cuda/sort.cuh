@@ -3,7 +3,7 @@
 // what both share.
 #pragma once
 
-#include "../sort_arguments.h"
+#include "../ops/sort.h"
 #include "device.cuh"
 
 namespace torchsmooth {

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import torch
 
 
-# Every op of csrc/ops.cpp.
+# Every op of csrc/ops/schemas.cpp.
 NAMES = (
     "words",
     "perturb",

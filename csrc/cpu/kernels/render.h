@@ -1,6 +1,6 @@
 #pragma once
 
-#include "../../core/functions/raster.h"
+#include "../../core/algorithms/raster.h"
 #include "block.h"
 
 namespace torchsmooth::TORCHSMOOTH_ISA {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "../../core/functions/shortest_path.h"
+#include "../../core/algorithms/shortest_path.h"
 #include "block.h"
 
 namespace torchsmooth::TORCHSMOOTH_ISA {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "../../core/functions/sort.h"
+#include "../../core/algorithms/sort.h"
 #include "block.h"
 
 namespace torchsmooth::TORCHSMOOTH_ISA {

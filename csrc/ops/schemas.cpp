@@ -5,11 +5,11 @@
 //
 // The arguments that say what the noise is have the same names everywhere:
 //   seed         int64, one element     directions  int32 [>= n, 32] (sobol) or empty
-//   law          a name of core/distributions.h     sampler  a name of core/samplers.h
+//   law          a name of core/laws.h     sampler  a name of core/samplers.h
 //   scale        [1 or B, 1 or n]       pair_weight  see core/noise.h
 // Real tensors are float32 or float64, all of one type, and contiguous.
 
-#include "stable.h"
+#include "../stable.h"
 
 STABLE_TORCH_LIBRARY(torchsmooth, m) {
   // The uniform numbers as words: int64 [stop - start, n] of values in [0, 2^32).

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "arguments.h"
-#include "core/functions/raster.h"
+#include "../core/algorithms/raster.h"
 
 namespace torchsmooth {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "arguments.h"
-#include "core/functions/sort.h"
+#include "../core/algorithms/sort.h"
 
 namespace torchsmooth {
 

@@ -5,9 +5,9 @@
 
 #include <cmath>
 
-#include "core/evaluate.h"
-#include "core/noise.h"
-#include "stable.h"
+#include "../core/evaluate.h"
+#include "../core/noise.h"
+#include "../stable.h"
 
 namespace torchsmooth {
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "arguments.h"
-#include "core/functions/shortest_path.h"
+#include "../core/algorithms/shortest_path.h"
 
 namespace torchsmooth {
 

@@ -12,7 +12,7 @@
 // agree to the last bit too.
 #pragma once
 
-#include "../distributions.h"
+#include "../laws.h"
 #include "../macros.h"
 #include "../math.h"
 
