@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import torchsmooth as ts
-from torchsmooth.diagnose import VERDICTS, CoordinateDiagnosis, diagnose
+from torchsmooth._analysis.diagnosis import VERDICTS, CoordinateDiagnosis, diagnose
 
 
 DTYPES = [torch.float32, torch.float64]

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from torch import Tensor
 
 import torchsmooth as ts
-from torchsmooth import _ops
+from torchsmooth._kernels.sort import SortOp
 from torchsmooth.distributions import LAWS, AbstractDistribution
 
 
@@ -244,7 +244,7 @@ def test_one_pass_and_two_passes_agree(
     x, scale, grad = torch.randn(3, n), 0.5 + torch.rand(3, n), torch.randn(3, n, n)
     gradients = []
     for one_pass in (False, True):
-        monkeypatch.setattr(_ops.SortOptions, "in_one_pass", lambda *_, answer=one_pass: answer)
+        monkeypatch.setattr(SortOp, "in_one_pass", lambda *_, answer=one_pass: answer)
         leaves = [t.clone().requires_grad_() for t in (x, scale)]
         matrix = ts.functional.argsort(
             leaves[0],

@@ -24,7 +24,7 @@ from hypothesis import given, strategies as st
 from torch import Tensor
 
 import torchsmooth as ts
-from torchsmooth import _ops, _reference
+from torchsmooth._kernels import library, reference as reference
 from torchsmooth.distributions import LAWS
 from torchsmooth.samplers import SAMPLERS
 
@@ -93,7 +93,7 @@ def run(name: str, device: torch.device, **arguments: Any) -> tuple[Tensor, ...]
 
 
 def twin(name: str, **arguments: Any) -> tuple[Tensor, ...]:
-    outputs = getattr(_reference, name)(**arguments)
+    outputs = getattr(reference, name)(**arguments)
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
@@ -108,8 +108,8 @@ def assert_within(actual: Tensor, expected: Tensor, terms: Tensor | float, round
 def draws(law: str, n: int, arguments: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
     """Noise, and the sizes of both weights and of what cancels in them: [ELEMENTS, s, n] each."""
     s = arguments["num_samples"]
-    word = _reference.words(**arguments, n=n, start=0, stop=ELEMENTS * s)
-    noise, score, _ = _reference.draw_weights(law, word, torch.float64, 0.0)
+    word = reference.words(**arguments, n=n, start=0, stop=ELEMENTS * s)
+    noise, score, _ = reference.draw_weights(law, word, torch.float64, 0.0)
     sizes = (noise, 1 + score.abs(), 1 + (score * noise).abs())
     return tuple(t.reshape(ELEMENTS, s, n) for t in sizes)
 
@@ -145,7 +145,7 @@ def test_schema(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_kernels(name: str, device: torch.device) -> None:
-    kernel = "CPU" if name in _ops.TWINS_ON_CUDA else device.type.upper()
+    kernel = "CPU" if name in library.TWINS_ON_CUDA else device.type.upper()
     for key in (kernel, "Meta", "CompositeExplicitAutograd", "Autograd"):
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"torchsmooth::{name}", key), key
 
@@ -153,7 +153,7 @@ def test_kernels(name: str, device: torch.device) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_twin_has_the_arguments_of_the_schema(name: str) -> None:
     arguments = [argument.name for argument in getattr(OPS, name).default._schema.arguments]
-    assert list(inspect.signature(getattr(_reference, name)).parameters) == arguments
+    assert list(inspect.signature(getattr(reference, name)).parameters) == arguments
 
 
 def examples(name: str) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from rasters import (
 )
 
 import torchsmooth as ts
-from torchsmooth import _reference
+from torchsmooth._kernels import reference as reference
 from torchsmooth.distributions import LAWS
 
 
@@ -229,7 +229,7 @@ SCALE = torch.tensor([0.1, 5.0, 5.0, 1.0], dtype=torch.float64)
 def passes(request, monkeypatch):
     """How gradients are computed: with the image, or by rendering all samples again."""
     if request.param == "two passes":
-        monkeypatch.setattr(importlib.import_module("torchsmooth._ops.render"), "ONE_PASS", 0)
+        monkeypatch.setattr(importlib.import_module("torchsmooth._kernels.render"), "ONE_PASS", 0)
 
 
 def smoothed_both_ways(
@@ -378,7 +378,7 @@ def test_ops_are_the_twins(output):
     faces = faces.int()
     arguments = (pose, vertices, faces, 24, output)
     torch.testing.assert_close(
-        OPS.hard_render(*arguments), _reference.hard_render(*arguments), rtol=1e-6, atol=1e-6
+        OPS.hard_render(*arguments), reference.hard_render(*arguments), rtol=1e-6, atol=1e-6
     )
     elements = pose.shape[0]
     noise = (SCALE.repeat(elements, 1), torch.tensor(5), torch.empty(0, 32, dtype=torch.int32))
@@ -389,14 +389,14 @@ def test_ops_are_the_twins(output):
         estimator = (baseline, 0.1, 0.25, jacobian)
         for ours, twin in zip(
             OPS.render(pose, vertices, faces, *noise, *options, *estimator),
-            _reference.render(pose, vertices, faces, *noise, *options, *estimator),
+            reference.render(pose, vertices, faces, *noise, *options, *estimator),
             strict=True,
         ):
             torch.testing.assert_close(ours, twin, rtol=1e-6, atol=1e-6)
     grad, center = torch.randn(elements, 24, 24).double(), torch.randn(elements).double()
     backward = (grad, center, pose, vertices, faces, *noise, *options, 0.1, 0.25, True)
     for ours, twin in zip(
-        OPS.render_backward(*backward), _reference.render_backward(*backward), strict=True
+        OPS.render_backward(*backward), reference.render_backward(*backward), strict=True
     ):
         torch.testing.assert_close(ours, twin, rtol=1e-5, atol=1e-4)
 

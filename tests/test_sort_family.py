@@ -13,7 +13,7 @@ from facts import COMPACT, SCIPY, assert_mean, assert_mean_gradient, replicate
 from torch import Tensor
 
 import torchsmooth as ts
-from torchsmooth import _ops
+from torchsmooth._kernels.sort import SortOp
 from torchsmooth.distributions import LAWS
 
 
@@ -280,7 +280,7 @@ def test_one_pass_and_two_passes_agree(
     for covariate, antithetic in itertools.product(("none", "fx", "loo"), (False, True)):
         results = []
         for answer in (False, True):
-            monkeypatch.setattr(_ops.SortOptions, "in_one_pass", lambda *_, answer=answer: answer)
+            monkeypatch.setattr(SortOp, "in_one_pass", lambda *_, answer=answer: answer)
             results.append(
                 value_and_gradients(
                     lambda x, g, covariate=covariate, antithetic=antithetic: FAMILY[name][0](

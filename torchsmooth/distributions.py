@@ -21,26 +21,16 @@ from torch import Tensor
 from torch.distributions import Distribution, TransformedDistribution, constraints
 from torch.distributions.transforms import Transform
 
-from ._graph import one_node, refuse_nested_forward_mode, stored_for_backward
+from ._torch_internals import (
+    one_node,
+    refuse_nested_forward_mode,
+    stored_for_backward,
+    values_are_readable,
+)
 
 
 _WORDS = 2**32
 _HALF = (torch.float16, torch.bfloat16)
-
-
-def values_are_readable(tensor: Tensor) -> bool:
-    """Whether looking at the tensor's values costs nothing and breaks nothing.
-
-    That is: on the CPU, in eager mode, and not a stand-in for other values (fake tensors and other
-    subclasses, tensors under `torch.func` transforms), nor traced as by `torch.func.linearize`.
-    """
-    return (
-        not torch.compiler.is_compiling()
-        and torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is None
-        and type(tensor) in (Tensor, torch.nn.Parameter)
-        and tensor.device.type == "cpu"
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    )
 
 
 def _describe(tensor: Tensor) -> str:

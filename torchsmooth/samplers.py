@@ -12,12 +12,23 @@ import numbers
 import operator
 import warnings
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import ClassVar, NoReturn, final
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _disable_current_modes
 
+from ._names import unknown_name
+from ._torch_internals import constant_in_graphs, outside_of_transforms_and_modes
+
+
+__all__ = [
+    "SAMPLERS",
+    "AbstractSampler",
+    "Cartesian",
+    "LatinHypercube",
+    "MonteCarlo",
+    "Sobol",
+]
 
 # Sample and cell numbers are 32-bit words in the kernels, with two bits to spare.
 _MAX_SAMPLES = 2**30
@@ -211,7 +222,7 @@ class Cartesian(AbstractSampler):
         if n == 0:
             return
         n = operator.index(n)  # under torch.compile, n may be symbolic: this makes it a number
-        side = _floor_root(points, n)
+        side = floor_root(points, n)
         if side**n == points:
             return
         below, above = mirrored * side**n, mirrored * (side + 1) ** n
@@ -280,6 +291,7 @@ def _warn_unbalanced(points: int, mirrored: int) -> None:
 _sobol_tables: dict[tuple[int, torch.device], Tensor] = {}
 
 
+@constant_in_graphs
 def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 32], int32
     """Direction numbers, their bits reversed, because the scrambling hash works on reversed bits.
 
@@ -290,11 +302,7 @@ def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 3
         # A plain tensor that serves all later calls, even if the first one is made for inference,
         # within a transform, or for tracing. There is no gradient to switch off, and export would
         # record it.
-        with (
-            torch.inference_mode(False),
-            torch._C._DisableFuncTorch(),
-            _disable_current_modes(),
-        ):
+        with outside_of_transforms_and_modes():
             engine = torch.quasirandom.SobolEngine(capacity)
             state = engine.sobolstate  # [capacity, 30], 30-bit numbers
             reversed_bits = torch.zeros_like(state)
@@ -306,15 +314,11 @@ def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 3
     return table
 
 
-# torch.compiler.assume_constant_result does this, but imports the compiler: more than a second.
-_sobol_table._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
 def _no_directions(device: torch.device) -> Tensor:
     return torch.empty((0, _DIRECTION_BITS), dtype=torch.int32, device=device)
 
 
-def _floor_root(x: int, n: int) -> int:
+def floor_root(x: int, n: int) -> int:
     """The largest integer k with k^n <= x, for x >= 1."""
     k = round(x ** (1 / n))
     while k**n > x:
@@ -375,3 +379,11 @@ def seed_tensor(seed: int | Tensor | None, device: torch.device | str) -> Tensor
         raise ValueError(f"seed must fit into 64 signed bits, got {seed}; take it modulo 2**63")
     # full writes the number by a kernel; torch.tensor would copy it from the host.
     return torch.full((), int(seed), dtype=torch.int64, device=device)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(__name__, name)

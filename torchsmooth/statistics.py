@@ -11,12 +11,16 @@ import abc
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import ClassVar, NoReturn, final
 
 import torch
 from torch import Tensor
 
-from ._arguments import check_int
+from ._checks import check_int
+from ._names import unknown_name
+
+
+__all__ = ["STATISTICS", "AbstractStatistic", "Covariance", "Mean", "Median"]
 
 
 class AbstractStatistic(abc.ABC):
@@ -266,3 +270,11 @@ def _exp(logarithm: Tensor, like: Tensor) -> Tensor:  # [s] -> [s, 1]
 def _products(samples: Tensor, weights: Tensor) -> Tensor:
     """samples * weights, and 0 where the weight is 0: of what is infinite too."""
     return torch.where(weights > 0, samples * weights, 0.0)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(__name__, name)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import torchsmooth as ts
 import torchsmooth.nn
-from torchsmooth.soft.control_flow import cond
+from torchsmooth.soft._control_flow import cond
 
 
 F = nn.functional

@@ -1,52 +1,115 @@
 """Layers: what `torchsmooth.soft`, `functional` and `smooth` compute, as `torch.nn.Module`s."""
 
-from .argmax import ArgMax as ArgMax
-from .argsort import ArgSort as ArgSort
-from .blackbox import BlackBox as BlackBox
-from .exponential_scale import ExponentialScale as ExponentialScale
-from .fenchel_young_loss import FenchelYoungLoss as FenchelYoungLoss
-from .median import Median as Median
-from .quantile import Quantile as Quantile
-from .rank import Rank as Rank
-from .renderer import Renderer as Renderer
-from .sampled_layer import AbstractSampledLayer as AbstractSampledLayer
-from .scale_schedule import AbstractScaleSchedule as AbstractScaleSchedule
-from .shortest_path import ShortestPath as ShortestPath
-from .smooth import Smooth as Smooth
-from .smoothing_layer import AbstractSmoothingLayer as AbstractSmoothingLayer
-from .soft import (
-    AbstractElementwiseLayer as AbstractElementwiseLayer,
-    AbstractReductionLayer as AbstractReductionLayer,
-    GumbelSoftmax as GumbelSoftmax,
-    SoftAbs as SoftAbs,
-    SoftAMax as SoftAMax,
-    SoftAMaxQuadrature as SoftAMaxQuadrature,
-    SoftAMin as SoftAMin,
-    SoftAMinQuadrature as SoftAMinQuadrature,
-    SoftArgMax as SoftArgMax,
-    SoftArgMaxQuadrature as SoftArgMaxQuadrature,
-    SoftArgMin as SoftArgMin,
-    SoftArgMinQuadrature as SoftArgMinQuadrature,
-    SoftBranch as SoftBranch,
-    SoftCeil as SoftCeil,
-    SoftClamp as SoftClamp,
-    SoftEqual as SoftEqual,
-    SoftFloor as SoftFloor,
-    SoftGreater as SoftGreater,
-    SoftHardshrink as SoftHardshrink,
-    SoftHeaviside as SoftHeaviside,
-    SoftLess as SoftLess,
-    SoftLogHeaviside as SoftLogHeaviside,
-    SoftMaximum as SoftMaximum,
-    SoftMinimum as SoftMinimum,
-    SoftQuantize as SoftQuantize,
-    SoftReLU as SoftReLU,
-    SoftRound as SoftRound,
-    SoftSign as SoftSign,
-    SoftThreshold as SoftThreshold,
-    SoftTopKMaskQuadrature as SoftTopKMaskQuadrature,
-    SoftTrunc as SoftTrunc,
-    StraightThrough as StraightThrough,
+from typing import NoReturn
+
+from .._names import unknown_name
+from ._argmax import ArgMax
+from ._argsort import ArgSort
+from ._blackbox import BlackBox
+from ._exponential_scale import ExponentialScale
+from ._fenchel_young_loss import FenchelYoungLoss
+from ._median import Median
+from ._quantile import Quantile
+from ._rank import Rank
+from ._renderer import Renderer
+from ._sampled_layer import AbstractSampledLayer
+from ._scale_schedule import AbstractScaleSchedule
+from ._shortest_path import ShortestPath
+from ._smooth import Smooth
+from ._smoothing_layer import AbstractSmoothingLayer
+from ._soft import (
+    AbstractElementwiseLayer,
+    AbstractReductionLayer,
+    GumbelSoftmax,
+    SoftAbs,
+    SoftAMax,
+    SoftAMaxQuadrature,
+    SoftAMin,
+    SoftAMinQuadrature,
+    SoftArgMax,
+    SoftArgMaxQuadrature,
+    SoftArgMin,
+    SoftArgMinQuadrature,
+    SoftBranch,
+    SoftCeil,
+    SoftClamp,
+    SoftEqual,
+    SoftFloor,
+    SoftGreater,
+    SoftHardshrink,
+    SoftHeaviside,
+    SoftLess,
+    SoftLogHeaviside,
+    SoftMaximum,
+    SoftMinimum,
+    SoftQuantize,
+    SoftReLU,
+    SoftRound,
+    SoftSign,
+    SoftThreshold,
+    SoftTopKMaskQuadrature,
+    SoftTrunc,
+    StraightThrough,
 )
-from .sort import Sort as Sort
-from .topk import TopK as TopK
+from ._sort import Sort
+from ._topk import TopK
+
+
+__all__ = [
+    "AbstractElementwiseLayer",
+    "AbstractReductionLayer",
+    "AbstractSampledLayer",
+    "AbstractScaleSchedule",
+    "AbstractSmoothingLayer",
+    "ArgMax",
+    "ArgSort",
+    "BlackBox",
+    "ExponentialScale",
+    "FenchelYoungLoss",
+    "GumbelSoftmax",
+    "Median",
+    "Quantile",
+    "Rank",
+    "Renderer",
+    "ShortestPath",
+    "Smooth",
+    "SoftAbs",
+    "SoftAMax",
+    "SoftAMaxQuadrature",
+    "SoftAMin",
+    "SoftAMinQuadrature",
+    "SoftArgMax",
+    "SoftArgMaxQuadrature",
+    "SoftArgMin",
+    "SoftArgMinQuadrature",
+    "SoftBranch",
+    "SoftCeil",
+    "SoftClamp",
+    "SoftEqual",
+    "SoftFloor",
+    "SoftGreater",
+    "SoftHardshrink",
+    "SoftHeaviside",
+    "SoftLess",
+    "SoftLogHeaviside",
+    "SoftMaximum",
+    "SoftMinimum",
+    "SoftQuantize",
+    "SoftReLU",
+    "SoftRound",
+    "SoftSign",
+    "SoftThreshold",
+    "SoftTopKMaskQuadrature",
+    "SoftTrunc",
+    "Sort",
+    "StraightThrough",
+    "TopK",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(__name__, name)

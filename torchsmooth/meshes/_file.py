@@ -1,0 +1,62 @@
+"""Meshes of files."""
+
+import os
+
+import torch
+
+from ._mesh import Mesh
+
+
+def load(path: str | os.PathLike[str]) -> Mesh:
+    """Returns the triangles of an OBJ, PLY or STL file, or of another one that trimesh can read.
+
+    Polygons with more corners are cut into triangles as if they were convex; materials and normals
+    are left out.
+
+    **Arguments:**
+
+    - `path`: where the file is, a str or an os.PathLike; its suffix says what it is.
+
+    **Returns:** the mesh, in float32, in the units and with the axes of the file.
+
+    **Raises:** ImportError if trimesh is not installed: `pip install torchsmooth[meshes]`.
+    TypeError if `path` is none. FileNotFoundError if there is no such file. ValueError if it cannot
+    be read, has no triangles, or has vertices that are not finite.
+    """
+    try:
+        import trimesh
+    except ImportError:
+        raise ImportError(
+            "reading meshes needs trimesh, which is not installed: pip install torchsmooth[meshes]"
+        ) from None
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"path must be a str or an os.PathLike, got {type(path).__name__}; pass for example "
+            "'mesh.obj'"
+        )
+    name = os.fspath(path)
+    if not os.path.isfile(name):
+        raise FileNotFoundError(
+            f"path must be a file with a mesh, got {name!r}, which is none; give the path of an "
+            "OBJ, PLY or STL file"
+        )
+    try:
+        mesh = trimesh.load_mesh(name, process=False)
+    except Exception as error:  # the readers of other formats fail in ways of their own
+        raise ValueError(
+            f"path must be a file that trimesh can read, got {name!r}: {type(error).__name__}: "
+            f"{error}; export the mesh as OBJ, PLY or STL"
+        ) from error
+    faces = getattr(mesh, "faces", ())
+    if len(faces) == 0:
+        raise ValueError(
+            f"path must be a file with triangles, got {name!r}, which has none; export "
+            "a surface, not points or curves"
+        )
+    vertices = torch.tensor(mesh.vertices, dtype=torch.float32)
+    if not bool(vertices.isfinite().all()):
+        raise ValueError(
+            f"path must be a file with finite vertices, got {name!r}, which has some that are not "
+            "in float32; remove them and their faces"
+        )
+    return Mesh(vertices, torch.tensor(faces, dtype=torch.int64))

@@ -1,0 +1,136 @@
+"""Any callable."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypedDict, final
+
+from torch import Tensor, nn
+
+from .._smoothing import SupportsSubmit, smooth
+from ..distributions import AbstractDistribution, Logistic
+from ..statistics import AbstractStatistic, Covariance
+from ._sampled_layer import AbstractSampledLayer, SampledLayerOptions
+
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+    from typing_extensions import Unpack
+
+
+class _Calling(TypedDict):
+    """How f is called."""
+
+    event_dim: int
+    vectorized: bool
+    chunk_size: int | None
+    executor: SupportsSubmit | None
+    process_group: ProcessGroup | None
+
+
+@final
+class Smooth(AbstractSampledLayer):
+    """The smoothed twin of any callable: `torchsmooth.smooth`.
+
+    Maps [*batch, *event], and tensors that start with the batch dimensions, to [*batch, *out]. In
+    evaluation with `eval_mode="hard"` it is f(x) itself, from one evaluation per batch element,
+    without a gradient in x.
+
+    **Arguments:**
+
+    - `f`: as for `torchsmooth.smooth`. If it is a module, its parameters belong to the layer, and
+        get their ordinary gradient, that of the average over the samples.
+    - `statistic`, `event_dim`, `vectorized`, `chunk_size`: as for `torchsmooth.smooth`. There is no
+        covariance without noise: `torchsmooth.Covariance` has no `eval_mode="hard"`.
+    - `executor`, `process_group`: as for `torchsmooth.smooth`. They belong to the process: copies
+        of the layer and what is pickled of it come without them.
+    - `distribution`, and all other keywords: as for `AbstractSampledLayer`.
+
+    >>> import torch, torchsmooth as ts
+    >>> step = ts.nn.Smooth(lambda y: (y > 0).float(), ts.Gaussian(scale=0.5), eval_mode="hard")
+    >>> x = torch.tensor([0.3])
+    >>> bool((step(x) - 0.7257).abs() < 0.01)  # Phi(0.3 / 0.5)
+    True
+    >>> step.eval()(x)
+    tensor([1.])
+    """
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        distribution: AbstractDistribution = Logistic(),
+        *,
+        event_dim: int = 1,
+        vectorized: bool = True,
+        chunk_size: int | None = None,
+        statistic: str | AbstractStatistic = "mean",
+        executor: SupportsSubmit | None = None,
+        process_group: ProcessGroup | None = None,
+        **options: Unpack[SampledLayerOptions],
+    ) -> None:
+        super().__init__(distribution, **options)
+        self.f = f
+        self.event_dim = event_dim
+        self.vectorized = vectorized
+        self.chunk_size = chunk_size
+        self.statistic = statistic
+        self.executor = executor
+        self.process_group = process_group
+        if f is None:  # for torchsmooth.smooth, that is a decorator
+            raise TypeError("f must be callable, got None; pass what is to be smoothed")
+        self._smoothed()  # looks at the options
+
+    def _smoothed(self) -> Callable[..., Any]:
+        return smooth(
+            self.f,
+            self.distribution,
+            statistic=self.statistic,
+            **self._calling,
+            **self.sampling,
+        )
+
+    @property
+    def _calling(self) -> _Calling:
+        return {
+            "event_dim": self.event_dim,
+            "vectorized": self.vectorized,
+            "chunk_size": self.chunk_size,
+            "executor": self.executor,
+            "process_group": self.process_group,
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "executor": None, "process_group": None}
+
+    def _smooth(self, x: Tensor, *args: Any) -> Any:
+        return self._smoothed()(x, *args)
+
+    def _hard(self, x: Tensor, *args: Any) -> Any:
+        if isinstance(self.statistic, Covariance):
+            raise ValueError(
+                "eval_mode must be 'smooth' with statistic=Covariance(), because nothing varies "
+                "without noise, got 'hard'; make a layer of the mean for that"
+            )
+        # One sample, whose perturbed point is not looked at: f gets x as an argument. So f is
+        # called, and its outputs are taken, as in training.
+        once = smooth(
+            functools.partial(_at_second, self.f),
+            num_samples=1,
+            sampler="mc",
+            covariate="none",
+            seed=0,
+            **self._calling,
+        )
+        return once(x.detach(), x.detach(), *args)
+
+    def extra_repr(self) -> str:
+        own = {"statistic": self.statistic, **self._calling}
+        f = "" if isinstance(self.f, nn.Module) else f"{getattr(self.f, '__qualname__', self.f)}, "
+        options = ", ".join(f"{name}={value!r}" for name, value in own.items())
+        return f"{f}{super().extra_repr()}, {options}"
+
+
+def _at_second(f: Callable[..., Any], _: Tensor, point: Tensor, *rest: Any) -> Any:
+    # At the top level of the module, so that it can be sent to other processes.
+    return f(point, *rest)
