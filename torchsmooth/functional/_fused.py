@@ -1,4 +1,4 @@
-"""The road of every fused function: its checks, the op, and `torchsmooth.smooth` for other laws."""
+"""The road of every fused function: checks, the op, and `torchsmooth.smooth` for other laws."""
 
 import math
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def smooth_fused(
     op: Callable[[Drawing, Estimator], FusedOp],
     hard: Callable[[Tensor], Tensor],  # the same without noise, [*, *event] -> [*, *outcome]
 ) -> Tensor:  # [*batch, *outcome]
-    """The mean outcome over the noise: by the op, or by `smooth` where no kernel knows the law."""
+    """The mean outcome over the noise: by the op, or by `smooth` for laws without a kernel."""
     distribution = check_distribution(distribution)
     num_samples = check_int(options.num_samples, "num_samples", 1, 1024)
     antithetic = check_bool(options.antithetic, "antithetic")
