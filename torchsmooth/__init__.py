@@ -5,7 +5,9 @@ from typing import NoReturn
 
 from . import distributions, functional, hard, meshes, nn, samplers, soft, statistics
 from ._analysis.clarke import ClarkeSubdifferential, clarke
-from ._analysis.diagnosis import VERDICTS, Break, CoordinateDiagnosis, Diagnosis, diagnose
+from ._analysis.diagnosis.diagnose import diagnose
+from ._analysis.diagnosis.result import Break, CoordinateDiagnosis, Diagnosis
+from ._analysis.diagnosis.verdicts import VERDICTS
 from ._analysis.directional import DirectionalDerivative, directional_derivative
 from ._analysis.estimates import Estimate, estimate
 from ._analysis.tuning import Candidate, Tuning, tune
