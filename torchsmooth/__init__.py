@@ -10,17 +10,7 @@ from .diagnose import (
     Diagnosis as Diagnosis,
     diagnose as diagnose,
 )
-from .distributions import (
-    AbstractDistribution as AbstractDistribution,
-    Cauchy as Cauchy,
-    FromTorch as FromTorch,
-    Gaussian as Gaussian,
-    Gumbel as Gumbel,
-    Laplace as Laplace,
-    Logistic as Logistic,
-    Triangular as Triangular,
-    WignerSemicircle as WignerSemicircle,
-)
+from .distributions import *  # noqa: F403 (its __all__ is the list)
 from .estimate import Estimate as Estimate, estimate as estimate
 from .generalized import (
     ClarkeSubdifferential as ClarkeSubdifferential,
