@@ -21,8 +21,6 @@ from .estimates import _check_randomized, _jacobian
 # Samplers that are compared unless others are named, where they can make that many samples. The
 # centred ones always err in the same way, so that their error is no variance.
 _SAMPLERS = ("mc", "rqmc_latin", "rqmc_cartesian", "sobol")
-# Laws whose score has no finite variance: what is measured of them means little.
-_UNBOUNDED = ("triangular", "wigner_semicircle")
 # A variance of fewer gradients has hardly an error.
 _LEAST_REPETITIONS = 4
 
@@ -162,10 +160,12 @@ def tune(
         backward pass.
     - `x`: floating-point tensor [*batch, *event].
     - `budget`: how many points f may be evaluated at, in all.
-    - `distributions`: one law, which is compared with Gaussian, Logistic, Gumbel, Cauchy and
-        Laplace noise of the same interquartile range; or a sequence of laws, compared as they are.
-        The scores of `Triangular` and `WignerSemicircle` have infinite variance, so that
-        measurements of theirs do not settle.
+    - `distributions`: one law, which is compared with laws of other kinds of the same interquartile
+        range; or a sequence of laws, compared as they are. A kind is how the tails of the density
+        fall, whether it is symmetric and whether it has a kink; the first law of each kind in
+        `torchsmooth.distributions.LAWS` stands for it: Gaussian, Logistic, Gumbel, Cauchy and
+        Laplace. Laws whose score has infinite variance (`Triangular`, `WignerSemicircle`) are left
+        out unless they are named, because measurements of theirs do not settle.
     - `num_samples`: samples of one gradient, as many as will be used later.
     - `samplers`: a sequence; None for "mc", "rqmc_latin", "sobol" and "rqmc_cartesian" where they
         can make that many samples. The centred samplers are refused: their error is a bias, which
@@ -376,18 +376,23 @@ def _laws(
 ) -> list[AbstractDistribution]:
     if isinstance(distributions, AbstractDistribution):
         reference = _detached(distributions)
-        others = [
-            _alike(law(), reference)
-            for name, law in LAWS.items()
-            if name not in _UNBOUNDED and name != reference.name
-        ]
-        return [reference, *others]
+        others = [law for law in _one_of_each_kind() if law.name != reference.name]
+        return [reference, *(_alike(law, reference) for law in others)]
     if not isinstance(distributions, Sequence) or len(distributions) == 0:
         raise TypeError(
             "distributions must be a distribution of torchsmooth or a sequence of them, got "
             f"{distributions!r}; pass for example ts.Logistic(scale=0.3)"
         )
     return [_detached(check_distribution(law)) for law in distributions]
+
+
+def _one_of_each_kind() -> list[AbstractDistribution]:
+    """The first of the laws of each kind, of those whose measured variances mean something."""
+    first: dict[object, AbstractDistribution] = {}
+    for law in LAWS.values():
+        if law.traits.finite_score_variance:
+            first.setdefault(law.traits.kind, law())
+    return list(first.values())
 
 
 def _detached(distribution: AbstractDistribution) -> AbstractDistribution:
