@@ -1,4 +1,4 @@
-"""Calling what a user gives as a solver: the maximiser, or minimiser, of a linear objective."""
+"""Calls a user's solver: the maximiser, or minimiser, of a linear objective."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ def call_solver(
     args: Sequence[Any],  # tensors [m, ...], and what is passed on as it is
     vectorized: bool,
 ) -> Tensor:  # [m, *event], of the dtype of the points
-    """What the solver returns, without a graph, as a tensor like the points."""
+    """The solver's solutions, without a graph, as a tensor like the points."""
     if points.numel() == 0:
         return torch.zeros_like(points)
     points = points.clone()  # the solver may write into them, and they may be the user's own
@@ -72,7 +72,7 @@ def call_solver(
 
 
 def nan_unless_finite(values: Tensor, points: Tensor) -> Tensor:  # both [B, *event]
-    """NaN for an example with NaN or infinities, whatever the solver makes of it."""
+    """NaN for an example with NaN or infinities, whatever the solver returns for it."""
     finite = points.isfinite().reshape(points.shape[0], math.prod(points.shape[1:])).all(1)
     return torch.where(finite.reshape(-1, *(1,) * (points.ndim - 1)), values, torch.nan)
 
