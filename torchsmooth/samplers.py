@@ -268,7 +268,7 @@ class Sobol(AbstractSampler):
         return "sobol"
 
     def directions(self, n: int, device: torch.device) -> Tensor:
-        # Rounded up, so that few tables serve all n.
+        # Rounded up, so that few tables are enough for all n.
         capacity = min(max(16, 1 << (n - 1).bit_length()), _MAX_SOBOL_DIMENSIONS)
         return _sobol_table(capacity, torch.device(device))[:n]
 
@@ -313,7 +313,7 @@ def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 3
     """
     table = _sobol_tables.get((capacity, device))
     if table is None:
-        # A plain tensor that serves all later calls, even if the first one is made for inference,
+        # A plain tensor, valid for all later calls, even if the first one is made for inference,
         # within a transform, or for tracing. There is no gradient to switch off, and export would
         # record it.
         with outside_of_transforms_and_modes():
@@ -353,7 +353,7 @@ SAMPLERS: dict[str, AbstractSampler] = {
         Sobol(),
     )
 }
-"""The samplers by the names that stand for them in `sampler=`."""
+"""The samplers by their names in `sampler=`."""
 
 
 def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
@@ -391,7 +391,7 @@ def seed_tensor(seed: int | Tensor | None, device: torch.device | str) -> Tensor
         raise TypeError(f"{expected}, got {seed!r}; pass for example 0")
     if not -(2**63) <= seed < 2**63:
         raise ValueError(f"seed must fit into 64 signed bits, got {seed}; take it modulo 2**63")
-    # full writes the number by a kernel; torch.tensor would copy it from the host.
+    # torch.full writes the number in a kernel; torch.tensor would copy it from the host.
     return torch.full((), int(seed), dtype=torch.int64, device=device)
 
 

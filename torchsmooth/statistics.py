@@ -149,12 +149,12 @@ class Median(AbstractStatistic):
     def value(self, samples: Tensor) -> Tensor:
         ordered = samples.sort(1).values
         value = _products(ordered, self._weights(ordered)).sum(1)
-        # The last in order, if there is one.
+        # Sorting puts a NaN last.
         return torch.where(ordered[:, -1].isnan(), torch.nan, value)
 
     def weigh(self, samples: Tensor, upstream: Tensor) -> Tensor:
         ordered, order = samples.sort(1)
-        # Sums of numbers around 0 lose nothing.
+        # Sums of numbers around 0 lose no digits.
         centred = ordered - ordered[:, samples.shape[1] // 2].unsqueeze(1)
         mean = _products(centred, self._weights(ordered)).sum(1, keepdim=True)
         own, above, below = self._weights_with_a_sample(ordered)
@@ -168,8 +168,8 @@ class Median(AbstractStatistic):
         return self.k * torch.einsum("bsm,bm->bs", deviation, upstream)
 
     def stratified_factor(self, num_samples: int) -> float:
-        # The share of subsets that contain a sample is k / s however the samples lie. Alone, a
-        # sample is compared with the mean, whose own error is next to none.
+        # The share of subsets that contain a sample is k / s for any samples. For k = 1 a sample is
+        # compared with the mean, which has almost no error.
         return 1 / (num_samples - self.k) if self.k > 1 else 1 / num_samples
 
     def _weights(self, ordered: Tensor) -> Tensor:  # [s, 1]

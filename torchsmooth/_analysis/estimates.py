@@ -26,7 +26,7 @@ _CHUNK_PRODUCTS = 2**22
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class Estimate:
-    """What `torchsmooth.estimate` returns.
+    """The result of `torchsmooth.estimate`.
 
     An interval of level p for one entry is the estimate plus or minus t times its error, with t the
     (1 + p)/2 quantile of Student's law of `degrees_of_freedom` (`scipy.stats.t.ppf`).
@@ -54,12 +54,12 @@ def estimate(
     chunk_size: int | None = None,
     seed: int | Tensor | None = None,
 ) -> Estimate:
-    """Estimates f_eps(x) = E[f(x + L eps)] and its Jacobian, and says how far they may be off.
+    """Estimates f_eps(x) = E[f(x + L eps)] and its Jacobian, with their standard errors.
 
-    The values are those of `torchsmooth.smooth`. Samples of the sampler "mc" are independent: their
-    own scatter gives the standard errors. Those of all others are not, and the estimate is repeated
-    with randomisations of its own (Owen, "Monte Carlo theory, methods and examples", section 17.3):
-    what is returned is the mean of the repetitions, and their scatter gives its standard errors.
+    The values are those of `torchsmooth.smooth`. Samples of the sampler "mc" are independent, and
+    their scatter gives the standard errors. Other samples are dependent. There the estimate is
+    repeated with independent randomisations; the result is the mean of the repetitions, and their
+    scatter gives its standard errors.
 
     **Arguments:**
 
@@ -67,21 +67,23 @@ def estimate(
         is not differentiated.
     - `x`: floating-point tensor of shape [*batch, *event].
     - `distribution`: the law of the noise. The scores of `Triangular` and `WignerSemicircle` have
-        infinite variance: there the errors of the Jacobian bound nothing.
-    - `num_samples`: how many perturbed points f sees per example and repetition.
+        infinite variance: for them the errors of the Jacobian bound nothing.
+    - `num_samples`: how many perturbed points f gets per example and repetition.
     - `repetitions`: how often the estimate is repeated, at least 2; None for 16, or for 1 with the
         sampler "mc".
     - `sampler`, `antithetic`, `covariate`, `event_dim`, `vectorized`, `chunk_size`, `seed`: as for
-        `torchsmooth.smooth`. The centred samplers "qmc_latin" and "qmc_cartesian" are refused:
-        their error does not show in repetitions.
+        `torchsmooth.smooth`. The centred samplers "qmc_latin" and "qmc_cartesian" are refused,
+        because repetitions do not show their error.
 
     **Returns:** an `Estimate`: `value` and `value_error` [*batch, *out], `jacobian` and
     `jacobian_error` [*batch, *out, *event], all of the dtype of `x`, and `degrees_of_freedom`. An
-    error is one standard deviation of the estimate. With the covariate "loo" and a stratifying
-    sampler it does not cover the bias, which `torchsmooth.smooth` describes.
+    error is one standard deviation of the estimate. With the covariate "loo" and stratified samples
+    it does not include the bias, which `torchsmooth.smooth` describes.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above; what f itself
-    raises is passed on.
+    **Raises:** TypeError or ValueError if an argument differs from this description. Exceptions of
+    f are passed on.
+
+    **Source:** Owen, "Monte Carlo theory, methods and examples", section 17.3, for the repetitions.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([0.3], dtype=torch.float64)
@@ -157,7 +159,7 @@ def _error_of_mean(t: Tensor, dim: int) -> Tensor:
 
 
 class _Recorder:
-    """f without its graph; keeps what it returned if the errors are told from that."""
+    """f without its graph; keeps the outputs if the errors are computed from them."""
 
     def __init__(self, f: Callable[[Tensor], Any], keep: bool):
         if not callable(f):
@@ -189,7 +191,7 @@ def _copy(leaf: Any) -> Any:
 def _jacobian(values: Tensor, x: Tensor, event_dim: int) -> Tensor:
     """d values [r, *batch, *out] / d x [r, *batch, *event], as [r, *batch, *out, *event].
 
-    An example's values depend on its own x alone, so that one pass serves an output of all.
+    The values of an example depend on no x but its own, so that one pass serves an output of all.
     """
     split = x.ndim - event_dim
     leading, event = x.shape[:split], x.shape[split:]

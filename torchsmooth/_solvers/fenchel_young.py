@@ -27,7 +27,7 @@ from .solver import (
 
 REDUCTIONS = ("mean", "sum", "none")
 
-# An example counts as worse than its target from this share of its scores on: less is rounding.
+# An example is worse than its target from this share of its scores on: less is rounding.
 _WORSE = 1e-4
 
 
@@ -54,7 +54,7 @@ class _PerturbedMaximum(NoVmap):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         theta, scale, difference, moment = ctx.saved_tensors
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            # The first derivatives are expectations of the solver: the score has theirs.
+            # First derivatives are expectations of the solver; their derivatives need the score.
             difference, moment = ctx.again(theta)
         upstream = grad.unsqueeze(-1)
         grad_scale = None
@@ -240,7 +240,7 @@ def _check_target(target: object, theta: Tensor) -> Tensor:
         )
     if target.requires_grad:
         raise ValueError(
-            "target must not require grad, because the loss leaves out a term of the target alone, "
+            "target must not require grad, because the loss omits a term of the target, "
             "got a tensor that does; pass target.detach()"
         )
     return target

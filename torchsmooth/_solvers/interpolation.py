@@ -39,7 +39,7 @@ class _Interpolation(NoVmap):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         solution, theta, ctx.lambda_, ctx.maximize, ctx.solve, *args = inputs
         ctx.others = (None,) * (len(inputs) - 2)
-        # With the arguments, so that autograd sees if they are no more what they were.
+        # With the arguments, so that autograd detects if they were modified in place.
         ctx.save_for_backward(solution, theta, *(arg for arg in args if isinstance(arg, Tensor)))
 
     @staticmethod

@@ -53,7 +53,7 @@ def check_solver_args(args: Sequence[Any], batch: Sequence[int]) -> None:
 def call_solver(
     solver: Callable[..., Any],
     points: Tensor,  # [m, *event]
-    args: Sequence[Any],  # tensors [m, ...], and what is passed on as it is
+    args: Sequence[Any],  # tensors [m, ...], and others that are passed unchanged
     vectorized: bool,
 ) -> Tensor:  # [m, *event], of the dtype of the points
     """The solver's solutions, without a graph, as a tensor like the points."""
@@ -84,7 +84,7 @@ def _like(solution: Any, point: Tensor) -> Tensor:
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(
                 "solver must return a tensor or a NumPy array, got "
-                f"{type(solution).__name__}; return the solution alone"
+                f"{type(solution).__name__}; return only the solution"
             ) from error
     if solution.device != point.device:
         raise ValueError(

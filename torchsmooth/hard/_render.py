@@ -129,12 +129,12 @@ def check_view(
     if output not in OUTPUTS:
         raise ValueError(
             f"output must be one of {', '.join(map(repr, OUTPUTS))}, got {output!r}; pass "
-            "'silhouette' for the outline alone"
+            "'silhouette' for the outline only"
         )
     dtype = compute_dtype(poses.dtype)
     rows = poses.reshape(math.prod(poses.shape[:-1]), 4).to(dtype)
     points = points.detach().to(dtype).contiguous()
-    # Of unsigned types torch compares bytes alone.
+    # torch cannot compare unsigned integers other than bytes.
     faces = faces.long()
     count = points.shape[0]
     outside = ((faces < 0) | (faces >= count)).any()

@@ -46,12 +46,12 @@ def load(path: str | os.PathLike[str]) -> Mesh:
     name = os.fspath(path)
     if not os.path.isfile(name):
         raise FileNotFoundError(
-            f"path must be a file with a mesh, got {name!r}, which is none; give the path of an "
+            f"path must be an existing file with a mesh, got {name!r}; give the path of an "
             "OBJ, PLY or STL file"
         )
     try:
         mesh = trimesh.load_mesh(name, process=False)
-    except Exception as error:  # the readers of other formats fail in ways of their own
+    except Exception as error:  # each format's reader raises other exceptions
         raise ValueError(
             f"path must be a file that trimesh can read, got {name!r}: {type(error).__name__}: "
             f"{error}; export the mesh as OBJ, PLY or STL"

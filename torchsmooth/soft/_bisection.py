@@ -129,15 +129,15 @@ def implicit_bisect(
     num_steps = check_int(num_steps, "num_steps", 0, 55)
     with torch.no_grad():
         start, end = (_evaluate(g, x, params).sign() for x in (a, b))
-        crossing = start * end <= 0  # NaN is none
+        crossing = start * end <= 0  # NaN is no crossing
         if values_are_readable(crossing) and bool((start * end > 0).any()):
             raise ValueError(
                 "g must have different signs at lo and hi, or be 0 at one of them, got the same "
                 f"sign at {int((start * end > 0).sum())} of {crossing.numel()} elements; choose a "
                 "bracket with a root"
             )
-        # Written so that the moving end is used as rarely as possible: compilers repeat what it is
-        # computed from at every use, and its history is all steps before.
+        # The moving end is used as rarely as possible: compilers repeat its computation, which is
+        # that of all steps before, at every use.
         width = 0.5 * (b - a)
         for _ in range(num_steps):
             beyond = start * _evaluate(g, a + width, params) > 0
@@ -154,7 +154,7 @@ def _attach(g: Callable[..., Tensor], root: Tensor, params: tuple[Tensor, ...]) 
     derivatives in the parameters of g are exact. Two steps make it 3, and the step is built from
     differentiable operations.
     """
-    residual = _evaluate(g, root, params).detach()  # what bisection left over
+    residual = _evaluate(g, root, params).detach()  # the remainder of bisection
 
     def total(x: Tensor) -> Tensor:
         return _evaluate(g, x, params).sum()

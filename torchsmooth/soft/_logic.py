@@ -13,7 +13,7 @@ from .._torch_internals import one_node, refuse_nested_forward_mode, values_are_
 from ._operands import check_broadcast, result_type
 
 
-# What rounding or an estimate may add to a probability.
+# Probabilities may leave [0, 1] by this much: by rounding, or because they are estimates.
 _SLACK = 1e-3
 
 

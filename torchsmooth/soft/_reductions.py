@@ -186,7 +186,7 @@ def _common_scale(law: AbstractDistribution, x: Tensor, dim: int, name: str) -> 
 
 
 def _distances(x: Tensor, dim: int, scale: float | Tensor) -> tuple[Tensor, Tensor]:
-    """The largest element, a constant, and how many scales the others lie below it."""
+    """The largest element, without its graph, and the distances below it, in scales."""
     top = x.detach().amax(dim, keepdim=True)
     distance = top - x
     beyond = distance > REACH * scale

@@ -116,7 +116,7 @@ def trunc(x: Tensor, distribution: AbstractDistribution) -> Tensor:
     tensor([ 0.0000,  0.1587, -1.0000])
     """
     law, dtype, (x,) = elementwise(x, distribution)
-    # What is below 0 is rounded up: the floor without its step at 0.
+    # Numbers below 0 are rounded up: this is the floor without its step at 0.
     central = (x > -0.5) & (x < 0.5)
     below, steps = _floor(x, law, central)
     rest = torch.where(central, steps, steps + law.probability_negative(x))
@@ -181,10 +181,10 @@ def _nearest(x: Tensor) -> tuple[Tensor, Tensor]:
 def _floor(
     x: Tensor, law: AbstractDistribution, missing: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The floor without noise, and how many steps the noise climbs.
+    """The floor without noise, and the expected number of steps that the noise climbs.
 
-    The step that is nearest decides from which side to count: x - floor(x) would lose a small
-    distance to the step above.
+    Steps are counted from the side of the nearest one: x - floor(x) would lose a small distance to
+    the step above.
     """
     nearest, offset = _nearest(x)
     beyond = offset >= 0

@@ -43,9 +43,10 @@ def candidates(grid: list[float], digit: float) -> list[int]:
 def refine(line: Line, center: int, digit: float, relevant: float) -> tuple[Break | None, float]:
     """Follows the largest second difference into the break, if there is one near `center`.
 
-    Of three centres at half the width the one with the largest second difference is next. The power
-    of the width with which it falls says what is there. Returns the break, and the steepest slope
-    on the way, over a change of f that is `relevant`.
+    Of three centres at half the width, the search continues with the one that has the largest
+    second difference. The second difference falls as a power of the width, which identifies the
+    kind of break. Returns the break, and the steepest slope on the way, over a change of f that is
+    `relevant`.
     """
 
     def noise_at(node: int) -> float:
@@ -80,9 +81,9 @@ def refine(line: Line, center: int, digit: float, relevant: float) -> tuple[Brea
         SMOOTH_EXPONENT
     ):
         return None, slope
-    if bends[-1 - LEVELS] <= TRUSTED * noise_at(center):  # f, and its noise, grew on the way
+    if bends[-1 - LEVELS] <= TRUSTED * noise_at(center):  # f, and its noise, grew during the search
         return None, slope
-    # What is not smooth keeps its exponent over all widths that are small beside what f does else.
+    # A break keeps its exponent over all widths that are small against the features of f.
     levels = min(len(bends) - 1, LONG_LEVELS)
     exponent = math.log2(bends[-1 - levels] / bends[-1]) / levels
     found = _classify(line, center, widths[-1], exponent, slope)
@@ -92,7 +93,7 @@ def refine(line: Line, center: int, digit: float, relevant: float) -> tuple[Brea
 
 
 def _classify(line: Line, center: int, width: int, exponent: float, slope: float) -> Break | None:
-    """What stands out at `center` over `width`; None if nothing does."""
+    """The break at `center` over `width`; None if it does not exceed its neighbourhood."""
     reach = 6
     values = line.values([center + j * width for j in range(-reach, reach + 1)])
     if not all(map(math.isfinite, values)):

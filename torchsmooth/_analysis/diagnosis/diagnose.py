@@ -29,38 +29,42 @@ def diagnose(
     vectorized: bool = False,
     seed: int | Tensor | None = None,
 ) -> Diagnosis:
-    """Says for each coordinate of `x` whether the gradient of f by automatic differentiation holds.
+    """Checks for each coordinate of `x` whether the gradient of f by autograd can be trusted.
 
     Automatic differentiation (AD) differentiates the operations that were executed. It does not see
-    the branch that was not taken, nor a jump, and calls constant what is piecewise constant. Here
-    its gradient is compared with f's values: on a line through x along the coordinate, as far as
-    the noise reaches (3 scales); by difference quotients over a ladder of steps, from which the
-    left and the right derivative are extrapolated; and by the gradient of the smoothed function,
-    with its standard error. The line is searched for breaks by second differences, refined down to
-    the precision of x: their power law tells kinks, jumps and poles from steep but smooth places.
+    the branch that was not taken, nor a jump, and returns zero for a piecewise constant function.
+    Here its gradient is compared with f's values in three ways: on a line through x along the
+    coordinate, as far as the noise reaches (3 scales); by difference quotients over a ladder of
+    steps, from which the left and the right derivative are extrapolated; and by the gradient of the
+    smoothed function, with its standard error. The line is searched for breaks by second
+    differences, refined down to the precision of x: their power law distinguishes kinks, jumps and
+    poles from steep but smooth places.
 
     **Arguments:**
 
     - `f`: maps a tensor like `x` to one number (a tensor, a NumPy scalar or a Python number). It
         may be differentiable by autograd or not. It is called 300 times for a straight line, up to
         1500 times for a coordinate with many breaks, and num_samples * repetitions times for all.
-    - `x`: float32 or float64 tensor of any shape. f is evaluated in its dtype; float64 tells finer
-        breaks from rounding, and is recommended.
-    - `distribution`: the law of the noise of the smoothed gradient. Its scale says what is near.
+    - `x`: float32 or float64 tensor of any shape. f is evaluated in its dtype; float64 is
+        recommended, because it distinguishes finer breaks from rounding.
+    - `distribution`: the law of the noise of the smoothed gradient. Its scale defines what is near.
         None for a Gaussian whose scale is a tenth of max(1, |x|), elementwise.
-    - `coordinates`: which elements of the flattened x to look at; None for all.
+    - `coordinates`: the elements of the flattened x to examine; None for all.
     - `num_samples`, `repetitions`: of the smoothed gradient, as for `torchsmooth.estimate` with
         Sobol points. Its standard error comes from the scatter of the repetitions.
     - `vectorized`: whether f maps a batch of points [m, *x.shape] to [m].
     - `seed`: an int or an int64 tensor of one element; None draws one from torch's generator.
 
     **Returns:** a `Diagnosis`: a table as `str()`, with a `CoordinateDiagnosis` for each of the
-    `coordinates`, `to_dict()` and `plot()`. `torchsmooth.VERDICTS` explains
-    its verdicts. A break that no line along a coordinate meets is only seen in the smoothed
-    gradient; what lies between two neighbours of the 65 points of a line, not at all.
+    `coordinates`, `to_dict()` and `plot()`. `torchsmooth.VERDICTS` explains its verdicts. A break
+    that no line along a coordinate meets shows in the smoothed gradient only. A break between two
+    neighbours of the 65 points of a line does not show at all.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above; what f itself
-    raises is passed on, with a note that names the point.
+    **Raises:** TypeError or ValueError if an argument differs from this description. Exceptions of
+    f are passed on, with a note that names the point.
+
+    **Source:** Moré and Wild, "Estimating computational noise", SIAM Journal on Scientific
+    Computing 33, 2011, for the rounding of f.
 
     >>> import torch, torchsmooth as ts
     >>> def f(y):

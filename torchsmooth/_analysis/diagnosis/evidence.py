@@ -21,7 +21,7 @@ from .thresholds import (
 
 
 class Evidence(NamedTuple):
-    """What `decide` decides from."""
+    """The facts from which `decide` derives the verdict."""
 
     line: Line
     grid: list[float]  # f at the cells' ends
@@ -51,7 +51,7 @@ class Evidence(NamedTuple):
         return self.range / (2 * self.line.reach)
 
     def grid_offset(self, j: int) -> float:
-        """How far the end of cell j lies from x."""
+        """The offset of the end of cell j from x."""
         return self.line.offset((j - CELLS // 2) * self.line.cell)
 
 
@@ -71,7 +71,7 @@ def examine(
         line.eps * max(finite, default=0.0),
         # Where f is the small difference of larger numbers, their last digit is f's.
         min(quantum(finite), INNER_DIGITS * line.eps * max(1.0, float(line.x.abs().max()))),
-        torch.finfo(line.x.dtype).tiny,  # below it f has no digits
+        torch.finfo(line.x.dtype).tiny,  # f has no digits below it
     )
     pairs = [*zip(grid, again, strict=True), *((v, center) for v in repeats)]
     scatter = max((abs(a - b) for a, b in pairs if math.isfinite(a - b)), default=0.0)
@@ -94,7 +94,7 @@ def examine(
                 breaks.append(found)
     breaks.sort(key=lambda b: abs(b.offset))
 
-    # Beside a break, what looks like noise may be f.
+    # Beside a break, apparent noise may be f itself.
     rounding = min(noise, UNSTABLE_DIGITS * digit) if breaks else noise
     rounding = max(rounding, digit)
     rungs = round(-math.log2(line.eps)) - 3
@@ -126,13 +126,13 @@ def examine(
 def _side(
     line: Line, ladder: list[float], center: float, noise: float
 ) -> tuple[list[float], list[float], DirectionalDerivative]:
-    """Steps as rounding leaves them, difference quotients, and their limit."""
+    """Steps after rounding, difference quotients, and their limit."""
     points = line.points([line.at + t for t in ladder])
     moved = (points.flatten(1)[:, line.i] if line.x.ndim else points).double() - line.at
     steps = [abs(t) for t in moved.tolist()]
     values = line.function.values(points)
     sign = math.copysign(1.0, ladder[0])
-    # Steps that rounding changes much are no steps of the ladder.
+    # Steps that rounding changes much are left out.
     kept = [k for k, t in enumerate(ladder) if abs(steps[k] - abs(t)) <= 0.05 * abs(t)]
     steps, values = [steps[k] for k in kept], [values[k] for k in kept]
     limit = one_sided_limit(steps, values, center, line.eps, noise)

@@ -13,7 +13,7 @@ from .thresholds import CELLS, LEFT_OUT, LEVELS, NOISE_NODES, REACH, SHORT_CELL
 class Line:
     """f along coordinate i, at multiples of `unit`, which are exact in the dtype of x.
 
-    Between exact points, differences of f hold no rounding of x: a node is an integer.
+    Between exact points, differences of f contain no rounding of x: a node is an integer.
     """
 
     def __init__(self, function: ScalarFunction, x: Tensor, i: int, reach: float):
@@ -50,11 +50,11 @@ class Line:
 
 
 def noise_around(line: Line, center: int) -> float:
-    """How f's values scatter about a node, for another reason than f's slope and curvature.
+    """The scatter of f's values around a node that does not come from its slope or curvature.
 
-    Third differences over short distances hold nothing of a smooth f. The largest are left out:
-    they may be one jump (Moré, Wild, "Estimating computational noise", SIAM Journal on Scientific
-    Computing 33, 2011, take the median; that of a regular staircase can be 0).
+    Third differences over short distances do not contain a smooth f. The largest are left out,
+    because they may be one jump (Moré and Wild, "Estimating computational noise", SIAM Journal on
+    Scientific Computing 33, 2011, take the median; that of a regular staircase can be 0).
     """
     half = NOISE_NODES // 2
     nodes = [center + line.short * j for j in range(-half, half + 1)]

@@ -22,7 +22,7 @@ class Break:
     kind: str
     """"jump", "kink" or "spike"."""
     offset: float
-    """Where it is, less x."""
+    """Its place, relative to x."""
     size: float
     """The height of a jump, the change of slope of a kink, the steepest slope of a spike."""
 
@@ -30,7 +30,7 @@ class Break:
 @final
 @dataclasses.dataclass(frozen=True)
 class CoordinateDiagnosis:
-    """What was found about one coordinate of x."""
+    """The findings about one coordinate of x."""
 
     index: tuple[int, ...]
     x: float
@@ -59,7 +59,7 @@ class CoordinateDiagnosis:
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What `torchsmooth.diagnose` returns; `str()` of it is a table."""
+    """The result of `torchsmooth.diagnose`; `str()` of it is a table."""
 
     value: float
     """f(x)."""
@@ -175,7 +175,7 @@ def _plot_line(axes: Any, c: CoordinateDiagnosis, value: float) -> None:
             axes.plot(ends, [value + slope * (end - c.x) for end in ends], style, label=name)
     for b in c.breaks:
         axes.axvline(c.x + b.offset, color="C1", linewidth=0.8, linestyle=":")
-    # Steep tangents would make f a flat line.
+    # With the range of steep tangents f would look flat.
     finite = [v for v in c.values if math.isfinite(v)]
     if finite and max(finite) > min(finite):
         margin = 0.15 * (max(finite) - min(finite))
@@ -192,7 +192,7 @@ def _plot_quotients(axes: Any, c: CoordinateDiagnosis) -> None:
     if math.isfinite(c.smoothed):
         axes.axhline(c.smoothed, color="C0", linestyle="--", label="smoothed")
     axes.set_xscale("log")
-    # What counts are the limits and the gradients: rounding and breaks would hide them.
+    # The range is that of the limits and the gradients: rounding and breaks would hide them.
     slopes = [c.ad or 0.0, c.smoothed, c.left.value, c.right.value]
     finite = [slope for slope in slopes if math.isfinite(slope)]
     if finite:

@@ -22,12 +22,12 @@ VERDICTS = {
     "smooth": "no break within reach, and AD agrees with finite differences",
     "kink": "f is continuous, its slope jumps within reach",
     "jump": "f jumps within reach: AD does not see it, at x or beside it",
-    "vanishing": "AD says 0 or has no graph, at x and all around, but f is not constant",
+    "vanishing": "AD is 0 or has no graph, at x and all around, but f is not constant",
     "nan": "f or AD is not finite at x, or NaN within reach",
-    "spike": "slopes grow without bound, or far beyond what f does within reach",
+    "spike": "slopes are unbounded, or far steeper than the mean slope within reach",
     "unstable": "f is random, or scatters over tiny distances",
     "oscillation": "f jumps again and again within reach: the branch taken alternates",
-    "mismatch": "f looks smooth, but AD says something else than finite differences",
+    "mismatch": "f looks smooth, but AD disagrees with finite differences",
 }
 """The verdicts of `torchsmooth.diagnose` and what they mean."""
 
@@ -109,8 +109,8 @@ def _contradicts(e: Evidence) -> bool:
         return False
     gap = min(abs(ad - e.left.value), abs(ad - e.right.value))
     slope = max(abs(ad), abs(e.left.value), abs(e.right.value))
-    # What changes f by less than its rounding cannot be seen in its values, whoever is right. Where
-    # f is constant its size does not tell what it was computed from: 1 stands for that.
+    # A change of f by less than its rounding does not show in its values. Where f is constant, its
+    # size does not show how large the numbers inside of it are: they are assumed to be 1.
     floor = e.digit if e.range else max(e.digit, e.line.eps)
     return (
         gap > MISMATCH_ERRORS * error
@@ -142,5 +142,5 @@ def _jump(b: Break) -> str:
 def _kink(e: Evidence, b: Break) -> str:
     text = f"the slope changes by {b.size:.3g} at {_place(b.offset)}"
     if e.ad is not None and b.offset == 0.0:
-        return f"{text}, where AD says {e.ad:.4g}"
+        return f"{text}, where AD is {e.ad:.4g}"
     return text
