@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
 
 def point_at_nvcc() -> None:
@@ -133,8 +134,29 @@ def extensions() -> list:
     return modules
 
 
+class BuildPackage(build_py):
+    """Also installs the headers of csrc/core, which C++ functions of users include.
+
+    torchsmooth/include/torchsmooth/core/laws.h is included as <torchsmooth/core/laws.h>. An
+    editable package has none: its checkout holds them.
+    """
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        include = Path(self.build_lib, "torchsmooth", "include", "torchsmooth")
+        for header in sources("csrc/core/**/*.h"):
+            target = include / Path(header).relative_to("csrc")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.copy_file(str(ROOT / header), str(target))
+
+
 setup(
     ext_modules=extensions(),
-    cmdclass={"build_ext": cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True)},
+    cmdclass={
+        "build_ext": cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True),
+        "build_py": BuildPackage,
+    },
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

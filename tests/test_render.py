@@ -371,6 +371,7 @@ def test_the_law_of_an_edge(law, passes):
     assert_mean(in_scale[:, 0], density * z, resolution=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["silhouette", "depth", "lambert"])
 def test_ops_are_the_twins(output):
     pose, vertices, faces = scene()
@@ -464,6 +465,7 @@ def test_threads_do_not_change_a_bit(passes):
         assert torch.equal(one, other)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("isa", ["baseline", "avx2"])
 def test_instruction_sets_agree(isa, tmp_path):
     pose, vertices, faces = scene(torch.float32)
@@ -646,6 +648,7 @@ def test_the_op_checks_its_arguments(changes, message):
 # Compiled, and as a layer
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_equals_eager(passes):
     pose, vertices, faces = scene(torch.float32)

@@ -257,6 +257,7 @@ def test_cartesian_is_left_out_where_it_is_impossible() -> None:
         assert samplers == expected
 
 
+@pytest.mark.slow
 def test_nothing_to_see() -> None:
     """A constant has no gradient; infinities make a law useless, not the others."""
     result = ts.tune(lambda y: torch.ones(len(y)), X, 20_000, covariates=["loo"], seed=0)

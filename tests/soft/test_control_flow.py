@@ -353,6 +353,7 @@ def fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     ("transform", "dynamic"),
     [(lambda f: f, True), (torch.vmap, False), (torch.func.jacrev, False)],
