@@ -5,7 +5,7 @@
 #   make quick   environment, build, a part of each test that takes no seconds
 #
 # Others: lint, abi, cuda (compiles, links and loads the CUDA library, with or without a GPU), clean,
-# sdist, sanitize (the CPU kernels' memory errors and undefined behaviour).
+# wheel, sanitize (finds memory errors and undefined behaviour of the CPU kernels).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -28,11 +28,11 @@ SANITIZE_TESTS := $(addprefix tests/,test_ops.py test_bad_input.py test_function
 # Examples that torchvision is needed for, which the CUDA environment has.
 TORCHVISION_TESTS := tests/examples/test_mnist_sort.py tests/examples/test_warcraft.py
 
-PIP := -m pip install --quiet --disable-pip-version-check
+PIP := -m pip --quiet --disable-pip-version-check
 BUILD_TOOLS := "setuptools>=77" wheel ninja
 SOURCES := setup.py $(shell find csrc -type f)
 
-.PHONY: demo test quick sanitize lint abi sdist cuda clean
+.PHONY: demo test quick sanitize lint abi wheel cuda clean
 
 demo: $(VENV)/.built
 	$(VENV)/bin/python examples/mnist_sort.py
@@ -56,7 +56,7 @@ sanitize: $(SANITIZE)/.built
 	@echo "Undefined behaviour: $$(grep -c 'runtime error' $(SANITIZE)/errors) reports"
 	@! grep 'runtime error' $(SANITIZE)/errors | sort | uniq -c
 
-$(SANITIZE)/.built: $(VENV)/.built
+$(SANITIZE)/.built: $(VENV)/.built $(shell find torchsmooth -name "*.py")
 	TORCHSMOOTH_SANITIZE=1 TORCHSMOOTH_CUDA=0 $(VENV)/bin/python setup.py --quiet build \
 		--build-base $(SANITIZE) --build-lib $(SANITIZE)
 	touch $@
@@ -72,36 +72,36 @@ abi: $(VENV)/.built
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python $(PIP) --upgrade pip
-	$(VENV)/bin/python $(PIP) "$(TORCH)" $(BUILD_TOOLS)
-	TORCHSMOOTH_CUDA=0 $(VENV)/bin/python $(PIP) --no-build-isolation --editable . --group test --group lint
+	$(VENV)/bin/python $(PIP) install --upgrade pip
+	$(VENV)/bin/python $(PIP) install "$(TORCH)" $(BUILD_TOOLS)
+	TORCHSMOOTH_CUDA=0 $(VENV)/bin/python $(PIP) install --no-build-isolation --editable . --group test --group lint
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed $(SOURCES)
 	TORCHSMOOTH_CUDA=0 $(VENV)/bin/python setup.py --quiet build_ext --inplace
 	touch $@
 
-sdist: $(VENV)/.installed
+# An sdist, made where no nvcc is, and the wheel that is built from it.
+wheel: $(VENV)/.installed
 	rm -rf dist
 	TORCHSMOOTH_CUDA=0 $(VENV)/bin/python setup.py --quiet sdist
+	TORCHSMOOTH_CUDA=0 $(VENV)/bin/python $(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist dist/*.tar.gz
 
 # A CUDA build of torch, of another version than the one that built the wheel: first the wheel as it
-# is, then the CUDA library. Both are built from the sdist, made where no nvcc is. nvcc comes from
-# PyPI where the machine has none.
-cuda: $(CUDA_VENV)/.installed sdist
-	TORCHSMOOTH_CUDA=0 $(VENV)/bin/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist dist/*.tar.gz
-	$(CUDA_VENV)/bin/python $(PIP) --force-reinstall --no-deps dist/*.whl
+# is, then the CUDA library, from the same sdist. nvcc comes from PyPI where the machine has none.
+cuda: $(CUDA_VENV)/.installed wheel
+	$(CUDA_VENV)/bin/python $(PIP) install --force-reinstall --no-deps dist/*.whl
 	$(CUDA_VENV)/bin/pytest tests/test_ops.py $(TORCHVISION_TESTS) $(PYTEST_ARGS)
-	TORCHSMOOTH_CUDA=1 TORCH_CUDA_ARCH_LIST=$(CUDA_ARCH) $(CUDA_VENV)/bin/python $(PIP) --no-build-isolation --force-reinstall --no-deps dist/*.tar.gz
+	TORCHSMOOTH_CUDA=1 TORCH_CUDA_ARCH_LIST=$(CUDA_ARCH) $(CUDA_VENV)/bin/python $(PIP) install --no-build-isolation --force-reinstall --no-deps dist/*.tar.gz
 	$(VENV)/bin/torch-abi-audit --check torch $(CUDA_VENV)/lib/python*/site-packages/torchsmooth/_C_cuda.so
 	$(CUDA_VENV)/bin/pytest tests/test_cuda_library.py $(PYTEST_ARGS)
 
 $(CUDA_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(CUDA_VENV)
-	$(CUDA_VENV)/bin/python $(PIP) --upgrade pip
-	$(CUDA_VENV)/bin/python $(PIP) $(CUDA_TORCH) $(BUILD_TOOLS)
-	$(CUDA_VENV)/bin/python $(PIP) --group test
-	command -v nvcc > /dev/null || $(CUDA_VENV)/bin/python $(PIP) "cuda-toolkit[nvcc,cudart,cccl]==13.0.*"
+	$(CUDA_VENV)/bin/python $(PIP) install --upgrade pip
+	$(CUDA_VENV)/bin/python $(PIP) install $(CUDA_TORCH) $(BUILD_TOOLS)
+	$(CUDA_VENV)/bin/python $(PIP) install --group test
+	command -v nvcc > /dev/null || $(CUDA_VENV)/bin/python $(PIP) install "cuda-toolkit[nvcc,cudart,cccl]==13.0.*"
 	touch $@
 
 clean:
