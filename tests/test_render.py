@@ -402,6 +402,26 @@ def test_ops_are_the_twins(output):
         torch.testing.assert_close(ours, twin, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("output", ["silhouette", "depth", "lambert"])
+def test_a_vertex_without_faces_changes_no_bit(output, passes):
+    """In float32 the scratch of an odd number of vertices ends between two doubles."""
+    _, vertices, faces = scene(torch.float32)
+    assert len(vertices) % 2 == 0
+
+    def value_and_gradients(vertices):
+        pose = scene(torch.float32)[0].requires_grad_()
+        scale = SCALE.float().requires_grad_()
+        image = ts.functional.render(
+            pose, vertices, faces, ts.Logistic(scale), image_size=17, output=output, seed=7
+        )
+        return image, *torch.autograd.grad(image.square().sum(), (pose, scale))
+
+    more = torch.cat([vertices, torch.ones(1, 3)])
+    torch.testing.assert_close(
+        value_and_gradients(more), value_and_gradients(vertices), rtol=0, atol=0
+    )
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("output", ["silhouette", "lambert"])
 def test_what_all_samples_show_has_no_derivative(output, dtype):

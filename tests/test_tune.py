@@ -310,7 +310,6 @@ def test_no_dimensions_and_inference_mode() -> None:
         (dict(f=lambda y: {"a": y}), TypeError, "f must return one tensor, got dict"),
         (dict(f=lambda y: y.sum()), ValueError, r"f must map \[m, \*event\]"),
     ],
-    ids=str,
 )
 def test_bad_input(options: dict[str, Any], error: type[Exception], message: str) -> None:
     arguments: dict[str, Any] = {"f": linear, "x": X, "budget": 20_000, **options}
