@@ -595,6 +595,7 @@ CLOSED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], T
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLOSED)
 @pytest.mark.parametrize("antithetic", [False, True])
 @pytest.mark.parametrize("covariate", ["none", "fx", "loo"])
@@ -712,6 +713,7 @@ def test_second_derivatives_in_a_scale_matrix() -> None:
     assert_mean(in_matrix, expected[1], resolution=0.5)
 
 
+@pytest.mark.slow
 @ALL
 @pytest.mark.parametrize("antithetic", [False, True])
 def test_all_ways_to_a_hessian_agree(road: Road, n: int, antithetic: bool) -> None:

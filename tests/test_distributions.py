@@ -331,6 +331,7 @@ class DistributionSuite:
                 [g[i] for g in gradient], list(torch.func.grad(loss, (0, 1))(x[i], scale[i]))
             )
 
+    @pytest.mark.compiled
     def test_compiles_without_graph_breaks(self) -> None:
         scale = torch.tensor(0.8, requires_grad=True)
 
@@ -526,6 +527,7 @@ class TestFromTorch:
         with pytest.raises(ValueError, match="fits the event"):
             law.draw(words[:, :4], torch.float64)
 
+    @pytest.mark.compiled
     def test_compiles(self) -> None:
         law = ts.FromTorch(torch.distributions.Normal(0.0, 1.0), 0.5)
         compiled = torch.compile(

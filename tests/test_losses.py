@@ -496,6 +496,7 @@ def test_descent_finds_the_target() -> None:
     assert torch.equal(ts.hard.shortest_path(theta), target)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_equals_eager() -> None:
     loss = ts.fenchel_young_loss(ts.hard.rank, ts.Gaussian(GAMMA), num_samples=16, seed=0)

@@ -731,6 +731,7 @@ def test_outcomes(outcome: str, dtype: torch.dtype, n: int, device: torch.device
 
 
 # So many that the sums of a task are flushed before its end.
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [4, 6])
 @pytest.mark.parametrize("outcome", ["argsort", "rows", "sort"])
 def test_sorts_of_many_samples(outcome: str, n: int, device: torch.device) -> None:
@@ -1005,6 +1006,7 @@ def test_two_runs_are_equal(device: torch.device) -> None:
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("isa", ["baseline", "avx2"])
 def test_instruction_sets_agree(isa: str, tmp_path: Path) -> None:
     """Words bit for bit; the rest to the rounding of multiply-adds."""

@@ -423,6 +423,7 @@ def test_elements_do_not_depend_on_the_batch_behind_them(device: torch.device) -
     torch.testing.assert_close(smoothed(x)[:2], smoothed(x[:2]), rtol=0, atol=0)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_equals_eager(device: torch.device) -> None:
     def f(x: Tensor, scale: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:

@@ -373,6 +373,7 @@ def cosine_facts(a: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, T
     return (expected, *torch.autograd.grad(expected, (x, scale)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("antithetic", [False, True])
 @pytest.mark.parametrize(
     "sampler, covariate",
@@ -435,6 +436,7 @@ def variance_within(strata: int) -> float:
     return 1 - float(np.mean(means**2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampler, strata", [("rqmc_latin", 8), ("rqmc_cartesian", 2), ("sobol", 8), ("mc", 0)]
 )

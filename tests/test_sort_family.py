@@ -270,6 +270,7 @@ def test_fused_road_is_the_generic_road(name: str, n: int, device: torch.device)
         assert_equal_to_rounding(fused, generic)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("n", [1, 2, 5, 9, 24, 26, 40])
 @pytest.mark.parametrize("name", FAMILY)

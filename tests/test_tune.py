@@ -257,6 +257,7 @@ def test_cartesian_is_left_out_where_it_is_impossible() -> None:
         assert samplers == expected
 
 
+@pytest.mark.slow
 def test_nothing_to_see() -> None:
     """A constant has no gradient; infinities make a law useless, not the others."""
     result = ts.tune(lambda y: torch.ones(len(y)), X, 20_000, covariates=["loo"], seed=0)
@@ -309,7 +310,6 @@ def test_no_dimensions_and_inference_mode() -> None:
         (dict(f=lambda y: {"a": y}), TypeError, "f must return one tensor, got dict"),
         (dict(f=lambda y: y.sum()), ValueError, r"f must map \[m, \*event\]"),
     ],
-    ids=str,
 )
 def test_bad_input(options: dict[str, Any], error: type[Exception], message: str) -> None:
     arguments: dict[str, Any] = {"f": linear, "x": X, "budget": 20_000, **options}

@@ -419,6 +419,7 @@ def test_transforms(law: str) -> None:
         assert (reverse[0][:, i].abs().sum(-1) == reverse[0][:, i, i].abs()).all()
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize(
     "law, names",
@@ -448,6 +449,7 @@ def test_compiles_whole(law: str, names: tuple[str, ...]) -> None:
     torch._dynamo.reset()
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("transform", [torch.func.jacrev, torch.func.jacfwd])
@@ -467,6 +469,7 @@ def test_second_derivatives_of_compiled_transforms(transform: Any, law: str) -> 
     torch._dynamo.reset()
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("law", LAWS)
 def test_compiles_for_every_size(law: str) -> None:

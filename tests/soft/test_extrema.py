@@ -233,6 +233,7 @@ def test_types_and_shapes() -> None:
     assert soft.amax_quadrature(torch.zeros(0, 3), 1, noise).shape == (0,)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiles_whole() -> None:
     def function(x: Tensor, scale: Tensor) -> Tensor:
