@@ -87,7 +87,9 @@ class Mean(AbstractStatistic):
 class Median(AbstractStatistic):
     """The expected median of k independent samples, E[median(f(x + L eps_1), ..., f(x + L eps_k))].
 
-    For every component of f's outputs by itself. It exists where the mean does not: under Cauchy
+    For every component of f's outputs by itself. The median is taken over samples of noise; the
+    layer `torchsmooth.nn.Median`, named after its function `torchsmooth.functional.median`, takes
+    one over a dimension of its input. It exists where the mean does not: under Cauchy
     noise the median of 3 samples of f(y) = y has a mean, that of 5 a variance (arXiv 2410.08125,
     definition 12). As k grows it approaches the median of f(x + L eps).
 
