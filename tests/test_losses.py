@@ -525,7 +525,8 @@ def test_layer() -> None:
     assert gradient > 0  # more noise, larger expected maxima
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         assert torch.equal(other(theta, target), value)
-    assert "FenchelYoungLoss(argmax, Gaussian(scale=0.7), learn_scale=True" in repr(layer)
+    assert "FenchelYoungLoss(Gaussian(scale=0.7), learn_scale=True" in repr(layer)
+    assert "solver=argmax, num_samples=16" in repr(layer)
 
     leaf = theta.clone().requires_grad_()
     hard = layer.eval()(leaf, target)

@@ -644,7 +644,7 @@ def test_bad_input(case):
     if "pose" not in changes:
         with pytest.raises(error, match=message):
             del arguments["pose"]
-            ts.nn.Renderer(ts.Logistic(), **arguments)
+            ts.nn.Render(distribution=ts.Logistic(), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -707,8 +707,8 @@ def test_bad_meshes_give_nan_where_values_are_not_read():
 def test_layer():
     pose, vertices, faces = scene(torch.float32)
     noise = ts.Logistic(SCALE.float())
-    layer = ts.nn.Renderer(
-        noise, vertices, faces, image_size=16, output="depth", num_samples=16, seed=2
+    layer = ts.nn.Render(
+        vertices, faces, noise, image_size=16, output="depth", num_samples=16, seed=2
     )
     options = {"image_size": 16, "output": "depth"}
     expected = ts.functional.render(pose, vertices, faces, noise, num_samples=16, seed=2, **options)
@@ -716,7 +716,9 @@ def test_layer():
     layer.eval_mode = "hard"
     assert torch.equal(layer.eval()(pose), ts.hard.render(pose, vertices, faces, **options))
     assert {"vertices", "faces"} <= layer.state_dict().keys()
-    assert "vertices=30, faces=10, image_size=16, output='depth'" in repr(layer)
+    mesh = "vertices=<torch.float32 tensor of shape (30, 3)>"
+    assert f"{mesh}, faces=<{faces.dtype} tensor of shape (10, 3)>, image_size=16" in repr(layer)
+    assert "output='depth'" in repr(layer)
 
 
 def test_descent_finds_a_pose():

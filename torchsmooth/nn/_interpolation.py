@@ -1,24 +1,29 @@
-"""Combinatorial solvers with a gradient by interpolation."""
+"""The layer of combinatorial solvers with a gradient by interpolation."""
 
 from collections.abc import Callable
 from typing import Any, final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._solvers.interpolation import BlackBox as Interpolated, blackbox
-from .._solvers.solver import describe_solver
+from ._layer import AbstractLayer
 
 
 @final
-class BlackBox(nn.Module):
+class BlackBox(AbstractLayer[..., Tensor]):
     """A solver with the gradient of an interpolation: `torchsmooth.blackbox`.
 
-    The value is the exact solution, in training and in evaluation.
+    The value is the exact solution, in training and in evaluation (Vlastelica et al.,
+    "Differentiation of blackbox combinatorial solvers", 2020, arXiv:1912.02175).
 
     **Arguments:** as for `torchsmooth.blackbox`. A `solver` that is a module belongs to the layer;
     its parameters get no gradient.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said there.
+    **Returns:** called with theta [*batch, *event] and arguments of the solver, its solution, a
+    tensor of the shape and the dtype of theta.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said there; the call, what
+    `torchsmooth.blackbox` raises.
 
     >>> import torch, torchsmooth as ts
     >>> layer = ts.nn.BlackBox(ts.hard.argmax, 2.0)
@@ -27,6 +32,8 @@ class BlackBox(nn.Module):
     >>> theta.grad
     tensor([[ 0.5000, -0.5000,  0.0000]])
     """
+
+    _options = ("solver", "lambda_", "maximize", "event_dim", "vectorized")
 
     def __init__(
         self,
@@ -46,19 +53,7 @@ class BlackBox(nn.Module):
         self._interpolated()  # looks at the options
 
     def _interpolated(self) -> Interpolated:
-        return blackbox(
-            self.solver,
-            self.lambda_,
-            maximize=self.maximize,
-            event_dim=self.event_dim,
-            vectorized=self.vectorized,
-        )
+        return blackbox(**self._given())
 
-    def forward(self, theta: Tensor, *args: Any) -> Tensor:
-        """The solution."""
+    def _compute(self, theta: Tensor, *args: Any) -> Tensor:
         return self._interpolated()(theta, *args)
-
-    def extra_repr(self) -> str:
-        own = f"lambda_={self.lambda_}, maximize={self.maximize}, event_dim={self.event_dim}"
-        solver = self.solver
-        return own if isinstance(solver, nn.Module) else f"{describe_solver(solver)}, {own}"

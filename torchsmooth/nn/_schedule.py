@@ -1,11 +1,14 @@
-"""What all schedules of the scale share."""
+"""Schedules of the scale."""
 
 import abc
+import math
+import numbers
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, final
 
 from torch import nn
 
+from .._checks import check_int
 from ._smoothing_layer import AbstractSmoothingLayer
 
 
@@ -84,42 +87,92 @@ class AbstractScaleSchedule(abc.ABC):
             layer.scale = scale
 
 
-def _find(layers: nn.Module | Iterable[nn.Module]) -> list[AbstractSmoothingLayer]:
+@final
+class ExponentialScale(AbstractScaleSchedule):
+    """Takes the scale from `start` to `end`, by the same factor in every step, and stays there.
+
+    After k steps the scale is start^(1 - t) end^t with t = min(k / num_steps, 1). Much noise first
+    gives gradients that see far, little noise later a bias that vanishes.
+
+    **Arguments:**
+
+    - `layers`: as for `AbstractScaleSchedule`.
+    - `start`, `end`: numbers, finite and positive.
+    - `num_steps`: how many steps lead from one to the other, at least 1.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above.
+
+    >>> import torch, torchsmooth as ts
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 5), ts.nn.ArgSort(ts.Logistic()))
+    >>> schedule = ts.nn.ExponentialScale(model, start=1.0, end=0.25, num_steps=2)
+    >>> for _ in range(3):
+    ...     schedule.step()
+    ...     print(schedule.get_last_scale())
+    0.5
+    0.25
+    0.25
+    """
+
+    def __init__(
+        self, layers: nn.Module | Iterable[nn.Module], start: float, end: float, num_steps: int
+    ) -> None:
+        self.start = _check_positive(start, "start")
+        self.end = _check_positive(end, "end")
+        self.num_steps = check_int(num_steps, "num_steps", 1, 1000)
+        super().__init__(layers)
+
+    def scale_at(self, step: int) -> float:
+        t = min(step / self.num_steps, 1.0)
+        scale: float = self.start ** (1 - t) * self.end**t
+        return scale
+
+
+def _find(layers: nn.Module | Iterable[nn.Module]) -> list[AbstractSmoothingLayer[..., Any]]:
     expected = "layers must be a module or an iterable of modules"
     try:
         roots = [layers] if isinstance(layers, nn.Module) else list(layers)
     except TypeError:
-        raise TypeError(f"{expected}, got {layers!r}; pass the model") from None
-    found: dict[AbstractSmoothingLayer, str] = {}  # a layer that is shared is found once
+        raise TypeError(f"{expected}, got {type(layers).__name__}; pass the model") from None
+    # A layer that is shared is found once.
+    found: dict[AbstractSmoothingLayer[..., Any], str] = {}
     for root in roots:
         if not isinstance(root, nn.Module):
-            raise TypeError(f"{expected}, got one that holds {root!r}; pass the model")
+            raise TypeError(
+                f"{expected}, got one that holds a {type(root).__name__}; pass the model"
+            )
         for name, module in root.named_modules():
             if isinstance(module, AbstractSmoothingLayer):
-                found.setdefault(module, name or "it")
+                found.setdefault(module, name)
     if not found:
         raise ValueError(
             "layers must hold a smoothing layer, such as torchsmooth.nn.ArgSort, got none; pass "
             "the model that holds them"
         )
     for layer, name in found.items():
-        _check(layer, f"layers: the scale of {type(layer).__name__} ({name})")
+        _check(layer, type(layer).__name__ + (f" ({name})" if name else ""))
     return list(found)
 
 
-def _check(layer: AbstractSmoothingLayer, which: str) -> None:
+def _check(layer: AbstractSmoothingLayer[..., Any], which: str) -> None:
     if layer.learn_scale:
         raise ValueError(
-            f"{which} must not be learned, because the schedule and the optimizer would both set "
-            "it, got learn_scale=True; pass a list of the other layers"
+            f"layers must not hold one with a learned scale, which an optimizer sets too, got "
+            f"{which} with learn_scale=True; pass a list of the other layers"
         )
     scale = layer.scale
-    if scale is None:
+    if scale is None or scale.numel() != 1:
+        got = "a scale_matrix" if scale is None else f"a scale of shape {list(scale.shape)}"
         raise ValueError(
-            f"{which} must be one number, got a scale_matrix; pass a list of the other layers"
+            f"layers must hold those whose scale is one number, got {which} with {got}; assign to "
+            "its scale in the training loop, and pass a list of the other layers"
         )
-    if scale.numel() != 1:
-        raise ValueError(
-            f"{which} must be one number, got shape {list(scale.shape)}; assign to its scale in "
-            "the training loop, or pass a list of the other layers"
-        )
+
+
+def _check_positive(value: object, name: str) -> float:
+    expected = f"{name} must be a number, finite and positive"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{expected}, got {value!r}; pass for example 0.1")
+    number = float(value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{expected}, got {value!r}; pass for example 0.1")
+    return number

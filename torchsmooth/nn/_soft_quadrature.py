@@ -1,24 +1,18 @@
 """Layers of extrema over a dimension under any law, by numerical integration."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from torch import Tensor
 
-from ... import hard, soft
-from ..._checks import check_int
-from ...distributions import AbstractDistribution
-from .elementwise_layer import LayerOptions
-from .reduction_layer import AbstractReductionLayer, extremum
-
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from .. import hard, soft
+from .._checks import check_int
+from ..distributions import AbstractDistribution
+from ._reduction_layer import AbstractReductionLayer, extremum
+from ._smoothing_layer import EvalMode
 
 
 class _AbstractArgLayer(AbstractReductionLayer):
-    _options = ("num_nodes",)
+    _options = ("dim", "num_nodes")
     num_nodes: int
 
     def __init__(
@@ -27,10 +21,11 @@ class _AbstractArgLayer(AbstractReductionLayer):
         distribution: AbstractDistribution,
         *,
         num_nodes: int = 128,
-        **options: Unpack[LayerOptions],
+        learn_scale: bool = False,
+        eval_mode: EvalMode = "smooth",
     ) -> None:
-        super().__init__(dim, distribution, **options)
-        self._hold(num_nodes)
+        super().__init__(dim, distribution, learn_scale=learn_scale, eval_mode=eval_mode)
+        self._hold_options(num_nodes=num_nodes)
 
 
 @final
@@ -42,13 +37,18 @@ class SoftArgMaxQuadrature(_AbstractArgLayer):
     **Arguments:** `dim`, `num_nodes`: as for `torchsmooth.soft.argmax_quadrature`. `distribution`,
     and all other keywords: as for `AbstractSmoothingLayer`.
 
+    **Returns:** called with x, a tensor of its shape, which sums to 1 along `dim`, of the
+    promoted dtype of x and the scale.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above; the call, what
+    `torchsmooth.soft.argmax_quadrature` raises.
+
     >>> import torch, torchsmooth as ts
     >>> ts.nn.SoftArgMaxQuadrature(0, ts.Gumbel())(torch.tensor([0.0, 1.0, 3.0]))  # softmax
     tensor([0.0420, 0.1142, 0.8438])
     """
 
-    def _reduce(self, x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
-        return soft.argmax_quadrature(x, dim, distribution, num_nodes=self.num_nodes)
+    _smoothed = staticmethod(soft.argmax_quadrature)
 
     def _exact(self, x: Tensor, dim: int) -> Tensor:
         return hard.argmax(x, dim=dim)
@@ -62,13 +62,18 @@ class SoftArgMinQuadrature(_AbstractArgLayer):
 
     **Arguments:** as for `SoftArgMaxQuadrature`.
 
+    **Returns:** called with x, a tensor of its shape, which sums to 1 along `dim`, of the
+    promoted dtype of x and the scale.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above; the call, what
+    `torchsmooth.soft.argmin_quadrature` raises.
+
     >>> import torch, torchsmooth as ts
     >>> ts.nn.SoftArgMinQuadrature(0, ts.Gaussian())(torch.tensor([0.0, 1.0, 2.0]))
     tensor([0.7288, 0.2241, 0.0472])
     """
 
-    def _reduce(self, x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
-        return soft.argmin_quadrature(x, dim, distribution, num_nodes=self.num_nodes)
+    _smoothed = staticmethod(soft.argmin_quadrature)
 
     def _exact(self, x: Tensor, dim: int) -> Tensor:
         return hard.argmax(-x, dim=dim)
@@ -85,6 +90,12 @@ class SoftTopKMaskQuadrature(AbstractReductionLayer):
     `torchsmooth.soft.topk_mask_quadrature`. `distribution`, and all other keywords: as for
     `AbstractSmoothingLayer`.
 
+    **Returns:** called with x, a tensor of its shape, which sums to k along `dim`, of the
+    promoted dtype of x and the scale.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above; the call, what
+    `torchsmooth.soft.topk_mask_quadrature` raises.
+
     >>> import torch, torchsmooth as ts
     >>> layer = ts.nn.SoftTopKMaskQuadrature(2, 0, ts.Gaussian(), eval_mode="hard")
     >>> x = torch.tensor([0.0, 1.0, 2.0])
@@ -94,7 +105,8 @@ class SoftTopKMaskQuadrature(AbstractReductionLayer):
     tensor([0., 1., 1.])
     """
 
-    _options = ("k", "largest", "num_nodes")
+    _smoothed = staticmethod(soft.topk_mask_quadrature)
+    _options = ("dim", "k", "largest", "num_nodes")
     k: int
     largest: bool
     num_nodes: int
@@ -107,23 +119,20 @@ class SoftTopKMaskQuadrature(AbstractReductionLayer):
         *,
         largest: bool = True,
         num_nodes: int = 128,
-        **options: Unpack[LayerOptions],
+        learn_scale: bool = False,
+        eval_mode: EvalMode = "smooth",
     ) -> None:
-        super().__init__(dim, distribution, **options)
-        self._hold(1, largest, num_nodes)  # for a first look, which has one element only
+        super().__init__(dim, distribution, learn_scale=learn_scale, eval_mode=eval_mode)
+        # A first look at the options has one element only.
+        self._hold_options(k=1, largest=largest, num_nodes=num_nodes)
         self.k = check_int(k, "k", 1, 2)
-
-    def _reduce(self, x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
-        return soft.topk_mask_quadrature(
-            x, self.k, dim, distribution, largest=self.largest, num_nodes=self.num_nodes
-        )
 
     def _exact(self, x: Tensor, dim: int) -> Tensor:
         return hard.topk(x, self.k, dim=dim, largest=self.largest).sum(-2).movedim(-1, dim)
 
 
 class _AbstractExtremumLayer(AbstractReductionLayer):
-    _options = ("keepdim", "num_nodes")
+    _options = ("dim", "keepdim", "num_nodes")
     keepdim: bool
     num_nodes: int
 
@@ -134,10 +143,11 @@ class _AbstractExtremumLayer(AbstractReductionLayer):
         *,
         keepdim: bool = False,
         num_nodes: int = 128,
-        **options: Unpack[LayerOptions],
+        learn_scale: bool = False,
+        eval_mode: EvalMode = "smooth",
     ) -> None:
-        super().__init__(dim, distribution, **options)
-        self._hold(keepdim, num_nodes)
+        super().__init__(dim, distribution, learn_scale=learn_scale, eval_mode=eval_mode)
+        self._hold_options(keepdim=keepdim, num_nodes=num_nodes)
 
 
 @final
@@ -150,15 +160,18 @@ class SoftAMaxQuadrature(_AbstractExtremumLayer):
     `distribution`, and all other keywords: as for `AbstractSmoothingLayer`. The law has a mean: not
     Cauchy.
 
+    **Returns:** called with x, a tensor of its shape without `dim`, of the promoted dtype of x and
+    the scale.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above; the call, what
+    `torchsmooth.soft.amax_quadrature` raises.
+
     >>> import torch, torchsmooth as ts
     >>> ts.nn.SoftAMaxQuadrature(0, ts.Gaussian())(torch.zeros(2))  # 1 / sqrt(pi)
     tensor(0.5642)
     """
 
-    def _reduce(self, x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
-        return soft.amax_quadrature(
-            x, dim, distribution, keepdim=self.keepdim, num_nodes=self.num_nodes
-        )
+    _smoothed = staticmethod(soft.amax_quadrature)
 
     def _exact(self, x: Tensor, dim: int) -> Tensor:
         return extremum(x, dim, self.keepdim, largest=True)
@@ -172,15 +185,18 @@ class SoftAMinQuadrature(_AbstractExtremumLayer):
 
     **Arguments:** as for `SoftAMaxQuadrature`.
 
+    **Returns:** called with x, a tensor of its shape without `dim`, of the promoted dtype of x and
+    the scale.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above; the call, what
+    `torchsmooth.soft.amin_quadrature` raises.
+
     >>> import torch, torchsmooth as ts
     >>> ts.nn.SoftAMinQuadrature(0, ts.Gaussian())(torch.zeros(2))
     tensor(-0.5642)
     """
 
-    def _reduce(self, x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
-        return soft.amin_quadrature(
-            x, dim, distribution, keepdim=self.keepdim, num_nodes=self.num_nodes
-        )
+    _smoothed = staticmethod(soft.amin_quadrature)
 
     def _exact(self, x: Tensor, dim: int) -> Tensor:
         return extremum(x, dim, self.keepdim, largest=False)

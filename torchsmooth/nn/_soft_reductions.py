@@ -1,19 +1,13 @@
 """Layers of extrema over a dimension in closed form, which the Gumbel law alone has."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from torch import Tensor
 
-from ... import hard, soft
-from ...distributions import AbstractDistribution
-from .elementwise_layer import LayerOptions
-from .reduction_layer import AbstractReductionLayer, extremum
-
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from .. import hard, soft
+from ..distributions import AbstractDistribution
+from ._reduction_layer import AbstractReductionLayer, extremum
+from ._smoothing_layer import EvalMode
 
 
 @final
@@ -26,6 +20,12 @@ class SoftArgMax(AbstractReductionLayer):
     **Arguments:** `dim`: as for `torchsmooth.soft.argmax`. `distribution`: a `Gumbel`. All other
     keywords: as for `AbstractSmoothingLayer`.
 
+    **Returns:** called with x, a tensor of its shape, which sums to 1 along `dim`, of the
+    promoted dtype of x and the scale.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above; the call, what
+    `torchsmooth.soft.argmax` raises.
+
     >>> import torch, torchsmooth as ts
     >>> layer = ts.nn.SoftArgMax(0, ts.Gumbel(), eval_mode="hard")
     >>> x = torch.tensor([0.0, 1.0, 3.0])
@@ -35,8 +35,7 @@ class SoftArgMax(AbstractReductionLayer):
     tensor([0., 0., 1.])
     """
 
-    def _reduce(self, x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
-        return soft.argmax(x, dim, distribution)
+    _smoothed = staticmethod(soft.argmax)
 
     def _exact(self, x: Tensor, dim: int) -> Tensor:
         return hard.argmax(x, dim=dim)
@@ -51,12 +50,19 @@ class SoftArgMin(AbstractReductionLayer):
     **Arguments:** `dim`, `mirrored`: as for `torchsmooth.soft.argmin`. `distribution`: a `Gumbel`.
     All other keywords: as for `AbstractSmoothingLayer`.
 
+    **Returns:** called with x, a tensor of its shape, which sums to 1 along `dim`, of the
+    promoted dtype of x and the scale.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above; the call, what
+    `torchsmooth.soft.argmin` raises.
+
     >>> import torch, torchsmooth as ts
     >>> ts.nn.SoftArgMin(0, ts.Gumbel(), mirrored=True)(torch.tensor([0.0, 1.0, 3.0]))
     tensor([0.7054, 0.2595, 0.0351])
     """
 
-    _options = ("mirrored",)
+    _smoothed = staticmethod(soft.argmin)
+    _options = ("dim", "mirrored")
     mirrored: bool
 
     def __init__(
@@ -65,13 +71,11 @@ class SoftArgMin(AbstractReductionLayer):
         distribution: AbstractDistribution,
         *,
         mirrored: bool,
-        **options: Unpack[LayerOptions],
+        learn_scale: bool = False,
+        eval_mode: EvalMode = "smooth",
     ) -> None:
-        super().__init__(dim, distribution, **options)
-        self._hold(mirrored)
-
-    def _reduce(self, x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
-        return soft.argmin(x, dim, distribution, mirrored=self.mirrored)
+        super().__init__(dim, distribution, learn_scale=learn_scale, eval_mode=eval_mode)
+        self._hold_options(mirrored=mirrored)
 
     def _exact(self, x: Tensor, dim: int) -> Tensor:
         return hard.argmax(-x, dim=dim)
@@ -86,12 +90,19 @@ class SoftAMax(AbstractReductionLayer):
     **Arguments:** `dim`, `keepdim`: as for `torchsmooth.soft.amax`. `distribution`: a `Gumbel`. All
     other keywords: as for `AbstractSmoothingLayer`.
 
+    **Returns:** called with x, a tensor of its shape without `dim`, of the promoted dtype of x and
+    the scale.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above; the call, what
+    `torchsmooth.soft.amax` raises.
+
     >>> import torch, torchsmooth as ts
     >>> ts.nn.SoftAMax(0, ts.Gumbel(1e-3))(torch.tensor([0.0, 1.0, 3.0]))
     tensor(3.0006)
     """
 
-    _options = ("keepdim",)
+    _smoothed = staticmethod(soft.amax)
+    _options = ("dim", "keepdim")
     keepdim: bool
 
     def __init__(
@@ -100,13 +111,11 @@ class SoftAMax(AbstractReductionLayer):
         distribution: AbstractDistribution,
         *,
         keepdim: bool = False,
-        **options: Unpack[LayerOptions],
+        learn_scale: bool = False,
+        eval_mode: EvalMode = "smooth",
     ) -> None:
-        super().__init__(dim, distribution, **options)
-        self._hold(keepdim)
-
-    def _reduce(self, x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
-        return soft.amax(x, dim, distribution, keepdim=self.keepdim)
+        super().__init__(dim, distribution, learn_scale=learn_scale, eval_mode=eval_mode)
+        self._hold_options(keepdim=keepdim)
 
     def _exact(self, x: Tensor, dim: int) -> Tensor:
         return extremum(x, dim, self.keepdim, largest=True)
@@ -121,12 +130,19 @@ class SoftAMin(AbstractReductionLayer):
     **Arguments:** `dim`, `mirrored`, `keepdim`: as for `torchsmooth.soft.amin`. `distribution`: a
     `Gumbel`. All other keywords: as for `AbstractSmoothingLayer`.
 
+    **Returns:** called with x, a tensor of its shape without `dim`, of the promoted dtype of x and
+    the scale.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above; the call, what
+    `torchsmooth.soft.amin` raises.
+
     >>> import torch, torchsmooth as ts
     >>> ts.nn.SoftAMin(0, ts.Gumbel(1e-3), mirrored=True)(torch.tensor([0.0, 1.0, 3.0]))
     tensor(-0.0006)
     """
 
-    _options = ("mirrored", "keepdim")
+    _smoothed = staticmethod(soft.amin)
+    _options = ("dim", "mirrored", "keepdim")
     mirrored: bool
     keepdim: bool
 
@@ -137,13 +153,11 @@ class SoftAMin(AbstractReductionLayer):
         *,
         mirrored: bool,
         keepdim: bool = False,
-        **options: Unpack[LayerOptions],
+        learn_scale: bool = False,
+        eval_mode: EvalMode = "smooth",
     ) -> None:
-        super().__init__(dim, distribution, **options)
-        self._hold(mirrored, keepdim)
-
-    def _reduce(self, x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
-        return soft.amin(x, dim, distribution, mirrored=self.mirrored, keepdim=self.keepdim)
+        super().__init__(dim, distribution, learn_scale=learn_scale, eval_mode=eval_mode)
+        self._hold_options(mirrored=mirrored, keepdim=keepdim)
 
     def _exact(self, x: Tensor, dim: int) -> Tensor:
         return extremum(x, dim, self.keepdim, largest=False)

@@ -1,23 +1,26 @@
-"""The perturbed Fenchel-Young loss."""
+"""The layer of the perturbed Fenchel-Young loss."""
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Literal, final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._solvers.fenchel_young import FenchelYoungLoss as PerturbedLoss, fenchel_young_loss
-from .._solvers.solver import describe_solver
 from ..distributions import AbstractDistribution
 from ..samplers import AbstractSampler, seed_tensor
-from ._smoothing_layer import AbstractSmoothingLayer
+from ._smoothing_layer import AbstractSmoothingLayer, EvalMode
+
+
+Reduction = Literal["mean", "sum", "none"]
 
 
 @final
-class FenchelYoungLoss(AbstractSmoothingLayer):
+class FenchelYoungLoss(AbstractSmoothingLayer[..., Tensor]):
     """The loss of scores and a target: `torchsmooth.fenchel_young_loss`.
 
     In evaluation with `eval_mode="hard"` it is the loss without noise, that of a structured
-    perceptron.
+    perceptron (Berthet et al., "Learning with differentiable perturbed optimizers", 2020,
+    arXiv:2002.08676, section 4).
 
     **Arguments:**
 
@@ -26,7 +29,11 @@ class FenchelYoungLoss(AbstractSmoothingLayer):
     - `seed`: also an int64 tensor of one element, which becomes a buffer of the layer.
     - `distribution`, `learn_scale`, `eval_mode`: as for `AbstractSmoothingLayer`.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above.
+    **Returns:** called with theta and a target, both [*batch, *event], and arguments of the solver,
+    the loss: a scalar, or [*batch] for `reduction="none"`, of the dtype of theta.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above; the call, what
+    `torchsmooth.fenchel_young_loss` raises.
 
     >>> import torch, torchsmooth as ts
     >>> loss = ts.nn.FenchelYoungLoss(ts.hard.argmax, ts.Gumbel(), eval_mode="hard")
@@ -39,6 +46,18 @@ class FenchelYoungLoss(AbstractSmoothingLayer):
     tensor(0.5000)
     """
 
+    _options = (
+        "solver",
+        "num_samples",
+        "sampler",
+        "antithetic",
+        "maximize",
+        "event_dim",
+        "vectorized",
+        "chunk_size",
+        "reduction",
+        "seed",
+    )
     seed: int | Tensor | None
 
     def __init__(
@@ -53,10 +72,10 @@ class FenchelYoungLoss(AbstractSmoothingLayer):
         event_dim: int = 1,
         vectorized: bool = True,
         chunk_size: int | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         seed: int | Tensor | None = None,
         learn_scale: bool = False,
-        eval_mode: str = "smooth",
+        eval_mode: EvalMode = "smooth",
     ) -> None:
         super().__init__(distribution, learn_scale=learn_scale, eval_mode=eval_mode)
         self.solver = solver
@@ -68,40 +87,16 @@ class FenchelYoungLoss(AbstractSmoothingLayer):
         self.vectorized = vectorized
         self.chunk_size = chunk_size
         self.reduction = reduction
-        if isinstance(seed, Tensor):
-            self.register_buffer("seed", seed)
-        else:
-            self.seed = seed
+        self._hold("seed", seed)
         self._loss()  # looks at the options
         if seed is not None:
             seed_tensor(seed, "cpu")
 
     def _loss(self) -> PerturbedLoss:
-        return fenchel_young_loss(
-            self.solver,
-            self.distribution,
-            num_samples=self.num_samples,
-            sampler=self.sampler,
-            antithetic=self.antithetic,
-            maximize=self.maximize,
-            event_dim=self.event_dim,
-            vectorized=self.vectorized,
-            chunk_size=self.chunk_size,
-            reduction=self.reduction,
-            seed=self.seed,
-        )
+        return fenchel_young_loss(distribution=self.distribution, **self._given())
 
     def _smooth(self, theta: Tensor, target: Tensor, *args: Any) -> Tensor:
         return self._loss()(theta, target, *args)
 
     def _hard(self, theta: Tensor, target: Tensor, *args: Any) -> Tensor:
         return self._loss().unperturbed(theta, target, *args)
-
-    def extra_repr(self) -> str:
-        solver = self.solver
-        name = "" if isinstance(solver, nn.Module) else f"{describe_solver(solver)}, "
-        return (
-            f"{name}{super().extra_repr()}, num_samples={self.num_samples}, "
-            f"sampler={self.sampler!r}, maximize={self.maximize}, reduction={self.reduction!r}, "
-            f"seed={self.seed!r}"
-        )
