@@ -11,6 +11,7 @@ from .._checks import (
     check_quantile,
 )
 from .._kernels.sort import SortOp, SortTask
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..hard._sort import interpolate, sort_outcome_or_nan
 from ..samplers import AbstractSampler
@@ -51,9 +52,9 @@ def argsort(
     dim: int = -1,
     descending: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected permutation matrix that sorts perturbed `x`.
@@ -98,9 +99,9 @@ def sort(
     dim: int = -1,
     descending: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected values of perturbed `x` in order: its expected order statistics.
@@ -140,9 +141,9 @@ def rank(
     dim: int = -1,
     descending: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected rank of every element of perturbed `x`, counted from 1.
@@ -179,9 +180,9 @@ def argmax(
     *,
     dim: int = -1,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the probability of every element of perturbed `x` to be the largest.
@@ -221,9 +222,9 @@ def topk(
     dim: int = -1,
     largest: bool = True,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the first `k` rows of the expected permutation matrix that sorts perturbed `x`.
@@ -266,9 +267,9 @@ def median(
     dim: int = -1,
     keepdim: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected median of perturbed `x`.
@@ -310,9 +311,9 @@ def quantile(
     dim: int = -1,
     keepdim: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected quantile of perturbed `x`, interpolated linearly as in torch.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from .._solvers.fenchel_young import FenchelYoungLoss as PerturbedLoss, fenchel_young_loss
 from .._solvers.solver import describe_solver
+from .._typing import SamplerName
 from ..distributions import AbstractDistribution
 from ..samplers import AbstractSampler, seed_tensor
 from ._smoothing_layer import AbstractSmoothingLayer
@@ -47,7 +48,7 @@ class FenchelYoungLoss(AbstractSmoothingLayer):
         distribution: AbstractDistribution,
         *,
         num_samples: int = 1024,
-        sampler: str | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "sobol",
         antithetic: bool = False,
         maximize: bool = True,
         event_dim: int = 1,

@@ -7,6 +7,7 @@ from typing import TypedDict
 from torch import Tensor
 
 from .._smoothing import smooth
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..samplers import AbstractSampler, seed_tensor
 from ._smoothing_layer import AbstractSmoothingLayer
@@ -16,9 +17,9 @@ class Sampling(TypedDict, total=False):
     """How an expectation is estimated."""
 
     num_samples: int
-    sampler: str | AbstractSampler
+    sampler: SamplerName | AbstractSampler
     antithetic: bool
-    covariate: str
+    covariate: Covariate
     seed: int | Tensor | None
 
 
@@ -52,9 +53,9 @@ class AbstractSampledLayer(AbstractSmoothingLayer):
         distribution: AbstractDistribution,
         *,
         num_samples: int = 1024,
-        sampler: str | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "sobol",
         antithetic: bool = False,
-        covariate: str = "loo",
+        covariate: Covariate = "loo",
         seed: int | Tensor | None = None,
         learn_scale: bool = False,
         eval_mode: str = "smooth",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, final
 from torch import Tensor, nn
 
 from .._smoothing import SupportsSubmit, smooth
+from .._typing import StatisticName
 from ..distributions import AbstractDistribution, Logistic
 from ..statistics import AbstractStatistic, Covariance
 from ._sampled_layer import AbstractSampledLayer, SampledLayerOptions
@@ -64,7 +65,7 @@ class Smooth(AbstractSampledLayer):
         event_dim: int = 1,
         vectorized: bool = True,
         chunk_size: int | None = None,
-        statistic: str | AbstractStatistic = "mean",
+        statistic: StatisticName | AbstractStatistic = "mean",
         executor: SupportsSubmit | None = None,
         process_group: ProcessGroup | None = None,
         **options: Unpack[SampledLayerOptions],
