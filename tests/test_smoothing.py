@@ -905,7 +905,7 @@ def test_decorator() -> None:
 
     assert isinstance(bare, ts.Smoothed) and isinstance(configured, ts.Smoothed)
     assert bare.__name__ == "bare" and bare.__doc__ == "Its own words."
-    assert isinstance(bare.distribution, ts.Logistic) and bare.num_samples == 1024
+    assert isinstance(bare.distribution, ts.Logistic) and bare.options.num_samples == 1024
     expected = ts.smooth(torch.sign, ts.Gaussian(0.5), num_samples=16, seed=0)(x)
     torch.testing.assert_close(configured(x), expected, rtol=0, atol=0)
 
