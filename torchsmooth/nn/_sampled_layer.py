@@ -44,7 +44,7 @@ class AbstractSampledLayer(AbstractSmoothingLayer[P, R]):
     num_samples: int
     sampler: SamplerName | AbstractSampler
     antithetic: bool
-    covariate: str
+    covariate: Covariate
     seed: int | Tensor | None
 
     def __init__(
