@@ -13,6 +13,7 @@ from torch import Tensor
 from ._arguments import check_bool, check_distribution, check_floating, check_int
 from ._estimator import COVARIATES, estimator
 from .distributions import LAWS, AbstractDistribution, Logistic
+from .distributions._tail_law import AbstractTailLaw
 from .estimate import _check_randomized, _jacobian
 from .samplers import AbstractSampler, resolve_sampler, seed_tensor
 from .smoothing import smooth
@@ -161,11 +162,11 @@ def tune(
     - `x`: floating-point tensor [*batch, *event].
     - `budget`: how many points f may be evaluated at, in all.
     - `distributions`: one law, which is compared with laws of other kinds of the same interquartile
-        range; or a sequence of laws, compared as they are. A kind is how the tails of the density
-        fall, whether it is symmetric and whether it has a kink; the first law of each kind in
-        `torchsmooth.distributions.LAWS` stands for it: Gaussian, Logistic, Gumbel, Cauchy and
-        Laplace. Laws whose score has infinite variance (`Triangular`, `WignerSemicircle`) are left
-        out unless they are named, because measurements of theirs do not settle.
+        range; or a sequence of laws, compared as they are. Laws are of one kind if the tails of
+        their densities fall alike, and if both or neither are symmetric, and have a kink. Of each
+        kind the first law in `torchsmooth.distributions.LAWS` is compared: Gaussian, Logistic,
+        Gumbel, Cauchy and Laplace. Laws whose score has infinite variance (`Triangular`,
+        `WignerSemicircle`) are left out unless they are named: their measurements do not settle.
     - `num_samples`: samples of one gradient, as many as will be used later.
     - `samplers`: a sequence; None for "mc", "rqmc_latin", "sobol" and "rqmc_cartesian" where they
         can make that many samples. The centred samplers are refused: their error is a bias, which
@@ -386,9 +387,9 @@ def _laws(
     return [_detached(check_distribution(law)) for law in distributions]
 
 
-def _one_of_each_kind() -> list[AbstractDistribution]:
+def _one_of_each_kind() -> list[AbstractTailLaw]:
     """The first of the laws of each kind, of those whose measured variances mean something."""
-    first: dict[object, AbstractDistribution] = {}
+    first: dict[object, AbstractTailLaw] = {}
     for law in LAWS.values():
         if law.traits.finite_score_variance:
             first.setdefault(law.traits.kind, law())
@@ -404,7 +405,7 @@ def _detached(distribution: AbstractDistribution) -> AbstractDistribution:
     return law
 
 
-def _alike(law: AbstractDistribution, reference: AbstractDistribution) -> AbstractDistribution:
+def _alike(law: AbstractTailLaw, reference: AbstractDistribution) -> AbstractDistribution:
     """The law with the interquartile range of the reference: Cauchy noise has no deviation."""
     quartiles = torch.tensor([0.25, 0.75], dtype=torch.float64)
     own, wanted = (

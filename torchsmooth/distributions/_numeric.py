@@ -1,4 +1,4 @@
-"""Pieces of formulas that laws share: quotients without overflow, polynomials, halves of the line."""
+"""Pieces of formulas that laws share: quotients without overflow, signs, polynomials."""
 
 import math
 
@@ -77,5 +77,5 @@ def is_narrow(width: Tensor, scale: float | Tensor) -> Tensor:
 
 def gamma_modulus(t: Tensor) -> Tensor:
     """|Gamma(1 + it)|, the root of pi t / sinh(pi t), for t > 0 and without overflow."""
-    root = (2 * math.pi * t / -torch.expm1(-2 * math.pi * t)).sqrt()
+    root: Tensor = (2 * math.pi * t / -torch.expm1(-2 * math.pi * t)).sqrt()
     return torch.exp(-0.5 * math.pi * t) * root
