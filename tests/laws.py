@@ -18,19 +18,24 @@ Array = np.ndarray
 
 
 class BySymmetry:
-    """A symmetric law of scipy on [-1, 1], whose upper half scipy loses to cancellation."""
+    """A symmetric law of scipy by its lower half: scipy loses the upper one to cancellation."""
 
     def __init__(self, law: Any, lower_ppf: Callable[[Array], Array] | None = None) -> None:
         self.law = law
         self.lower_ppf = law.ppf if lower_ppf is None else lower_ppf
-        self.cdf, self.logcdf, self.pdf = law.cdf, law.logcdf, law.pdf
+        self.cdf, self.pdf = law.cdf, law.pdf
         self.mean, self.stats, self.rvs = law.mean, law.stats, law.rvs
 
     def sf(self, x: Any) -> Any:
         return self.law.cdf(-np.asarray(x))
 
+    def logcdf(self, x: Any) -> Any:
+        with np.errstate(divide="ignore"):
+            near_one = np.log1p(-self.sf(x))
+        return np.where(np.asarray(x) < 0, self.law.logcdf(x), near_one)
+
     def logsf(self, x: Any) -> Any:
-        return self.law.logcdf(-np.asarray(x))
+        return self.logcdf(-np.asarray(x))
 
     def logpdf(self, x: Any) -> Any:
         return self.law.logpdf(-np.abs(np.asarray(x)))
