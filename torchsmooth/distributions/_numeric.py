@@ -23,10 +23,16 @@ def horner(x: Tensor, *coefficients: float) -> Tensor:
     return result
 
 
+def fold(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(x < 0, |x|), where |x| has a one-sided derivative at 0 instead of abs's zero."""
+    negative = x < 0
+    return negative, torch.where(negative, -x, x)
+
+
 def split_at_zero(x: Tensor) -> tuple[Tensor, Tensor]:
-    """(x >= 0, |x|), with the derivative of |x| from that side, where abs has zero."""
-    above = ~(x < 0)
-    return above, torch.where(above, x, -x)
+    """(x >= 0, |x|), see `fold`."""
+    negative, magnitude = fold(x)
+    return ~negative, magnitude
 
 
 def with_sign(upper: Tensor, magnitude: Tensor) -> Tensor:
