@@ -13,7 +13,8 @@ import pytest
 import scipy.stats
 import torch
 import torch.autograd.forward_ad as forward_ad
-from facts import SCIPY, assert_mean, replicate
+from facts import assert_mean, replicate
+from laws import SCIPY
 from torch import Tensor
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import scipy.integrate
 import torch
-from facts import SCIPY, replicate
+from facts import replicate
+from laws import SCIPY
 from problems import grid_paths, one_hot_vectors, permutations, solver_of
 from torch import Tensor
 

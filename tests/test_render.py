@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo
-from facts import SCIPY, assert_mean, replicate
+from facts import assert_mean, replicate
+from laws import SCIPY
 from rasters import (
     NEAR,
     SPECIAL_POSES,

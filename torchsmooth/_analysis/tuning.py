@@ -15,6 +15,7 @@ from .._smoothing import smooth
 from .._smoothing.estimator import COVARIATES, estimator
 from .._typing import Covariate, SamplerName
 from ..distributions import LAWS, AbstractDistribution, Logistic
+from ..distributions._tail_law import AbstractTailLaw
 from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
 from .estimates import _check_randomized, _jacobian
 
@@ -388,9 +389,9 @@ def _laws(
     return [_detached(check_distribution(law)) for law in distributions]
 
 
-def _one_of_each_kind() -> list[AbstractDistribution]:
+def _one_of_each_kind() -> list[AbstractTailLaw]:
     """The first of the laws of each kind, of those whose measured variances mean something."""
-    first: dict[object, AbstractDistribution] = {}
+    first: dict[object, AbstractTailLaw] = {}
     for law in LAWS.values():
         if law.traits.finite_score_variance:
             first.setdefault(law.traits.kind, law())
@@ -406,7 +407,7 @@ def _detached(distribution: AbstractDistribution) -> AbstractDistribution:
     return law
 
 
-def _alike(law: AbstractDistribution, reference: AbstractDistribution) -> AbstractDistribution:
+def _alike(law: AbstractTailLaw, reference: AbstractDistribution) -> AbstractDistribution:
     """The law with the interquartile range of the reference: Cauchy noise has no deviation."""
     quartiles = torch.tensor([0.25, 0.75], dtype=torch.float64)
     own, wanted = (
