@@ -196,7 +196,7 @@ def smoothed_loss(args: argparse.Namespace, mesh: Mesh) -> Loss:
     The two ways to smooth l(h(pose)), the renderer being h: l(E[h]) and E[l(h)] (arXiv 2410.08125,
     section 2.3).
     """
-    law = cli.DISTRIBUTIONS[args.distribution]
+    law = ts.LAWS[args.distribution]
     _, sampling = cli.smoothing(args)
     view: dict[str, Any] = {"image_size": args.image_size}
 

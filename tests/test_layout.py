@@ -19,6 +19,8 @@ FLOORS = (
     "_names",
     "_torch_internals",
     "_dtypes",
+    "_typing",
+    "_linalg",
     "samplers",
     "distributions",
     "_checks",

@@ -87,9 +87,11 @@ class Mean(AbstractStatistic):
 class Median(AbstractStatistic):
     """The expected median of k independent samples, E[median(f(x + L eps_1), ..., f(x + L eps_k))].
 
-    It is taken for every component of f's outputs separately. It exists where the mean does not:
-    under Cauchy noise the median of 3 samples of f(y) = y has a mean, that of 5 a variance. As k
-    grows it approaches the median of f(x + L eps).
+    It is taken for every component of f's outputs separately, over samples of noise; the layer
+    `torchsmooth.nn.Median`, of the function `torchsmooth.functional.median`, takes a median over a
+    dimension of its input. It exists where the mean does not: under Cauchy noise the median of 3
+    samples of f(y) = y has a mean, that of 5 a variance. As k grows it approaches the median of
+    f(x + L eps).
 
     The value is the mean of the medians of all subsets of k of the s samples: sums of the sorted
     outputs with weights C(i, m) C(s - 1 - i, m) / C(s, k), m = (k - 1) / 2. The gradient is

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .._autodiff.derivatives import rescale_gradients
-from .._checks import check_distribution, check_floating, check_int, scale_rows
+from .._checks import check_distribution, check_event_dim, check_floating, check_int, scale_rows
 from .._dtypes import compute_dtype
 from .._smoothing import Smoothed, smooth
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
 
@@ -46,9 +47,9 @@ def estimate(
     *,
     num_samples: int = 1024,
     repetitions: int | None = None,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     event_dim: int = 1,
     vectorized: bool = True,
     chunk_size: int | None = None,
@@ -97,11 +98,7 @@ def estimate(
     x = check_floating(x, "x")
     check_distribution(distribution)
     event_dim = check_int(event_dim, "event_dim", 0, 1)
-    if x.ndim < event_dim:
-        raise ValueError(
-            f"x must have at least event_dim={event_dim} dimensions, got shape {list(x.shape)}; "
-            "add dimensions, or pass a smaller event_dim"
-        )
+    check_event_dim(x, event_dim, "x")
     sampler = resolve_sampler(sampler)
     _check_randomized(sampler)
     if repetitions is not None:
@@ -220,8 +217,9 @@ def _errors_from_samples(
     The scores are drawn again from the same words; each sample, or pair, is compared with the
     mean of the others if the covariate is "loo", so that the mean of the products is the estimate.
     """
-    s, members = smoothed.num_samples, 2 if smoothed.antithetic else 1
-    split = x.ndim - smoothed.event_dim
+    options = smoothed.options
+    s, members = options.num_samples, 2 if options.antithetic else 1
+    split = x.ndim - options.event_dim
     batch, event = x.shape[:split], x.shape[split:]
     elements, n = math.prod(batch), math.prod(event)
     if elements == 0:
@@ -230,12 +228,12 @@ def _errors_from_samples(
     dtype = compute_dtype(x.dtype)
     scale = scale_rows(distribution, batch, event, dtype, x.device).detach()
 
-    before = elements if smoothed.covariate == "fx" else 0
+    before = elements if options.covariate == "fx" else 0
     rows = recorder.rows(before + elements * s, x)
     outputs = rows[before:].unflatten(0, (elements, s))
-    if smoothed.covariate == "fx":
+    if options.covariate == "fx":
         centred = outputs - rows[:before].unsqueeze(1)
-    elif smoothed.covariate == "loo":
+    elif options.covariate == "loo":
         groups = outputs.unflatten(1, (s // members, members))
         others = outputs.sum(1)[:, None, None] - groups.sum(2, keepdim=True)
         centred = (groups - others / (s - members)).reshape(outputs.shape)
@@ -250,10 +248,10 @@ def _errors_from_samples(
     for start in range(0, elements * s, step):
         stop = min(start + step, elements * s)
         words = torch.ops.torchsmooth.words(
-            smoothed.seed,
-            smoothed.sampler.directions(n, x.device),
-            smoothed.sampler.name,
-            smoothed.antithetic,
+            options.seed,
+            options.sampler.directions(n, x.device),
+            options.sampler.name,
+            options.antithetic,
             s,
             n,
             start,

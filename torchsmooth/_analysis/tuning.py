@@ -10,10 +10,12 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from .._checks import check_bool, check_distribution, check_floating, check_int
+from .._checks import check_bool, check_distribution, check_event_dim, check_floating, check_int
 from .._smoothing import smooth
 from .._smoothing.estimator import COVARIATES, estimator
+from .._typing import Covariate, SamplerName
 from ..distributions import LAWS, AbstractDistribution, Logistic
+from ..distributions._tail_law import AbstractTailLaw
 from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
 from .estimates import _check_randomized, _jacobian
 
@@ -35,7 +37,7 @@ class Candidate:
     distribution: AbstractDistribution
     sampler: str
     antithetic: bool
-    covariate: str
+    covariate: Covariate
     num_samples: int
     variance: float
     """Of the gradient from `num_samples` samples, summed over its entries."""
@@ -131,9 +133,9 @@ def tune(
     distributions: AbstractDistribution | Sequence[AbstractDistribution] = Logistic(),
     *,
     num_samples: int = 64,
-    samplers: Sequence[str | AbstractSampler] | None = None,
+    samplers: Sequence[SamplerName | AbstractSampler] | None = None,
     antithetic: bool | Sequence[bool] = (False, True),
-    covariates: Sequence[str] = COVARIATES,
+    covariates: Sequence[Covariate] = COVARIATES,
     event_dim: int = 1,
     vectorized: bool = True,
     chunk_size: int | None = None,
@@ -206,11 +208,7 @@ def tune(
     num_samples = check_int(num_samples, "num_samples", 1, 64)
     event_dim = check_int(event_dim, "event_dim", 0, 1)
     check_bool(vectorized, "vectorized")
-    if x.ndim < event_dim:
-        raise ValueError(
-            f"x must have at least event_dim={event_dim} dimensions, got shape {list(x.shape)}; "
-            "add dimensions, or pass a smaller event_dim"
-        )
+    check_event_dim(x, event_dim, "x")
     if not bool(x.isfinite().all()):
         raise ValueError(
             "x must be finite, got NaN or infinite entries; there is no gradient to measure"
@@ -391,9 +389,9 @@ def _laws(
     return [_detached(check_distribution(law)) for law in distributions]
 
 
-def _one_of_each_kind() -> list[AbstractDistribution]:
+def _one_of_each_kind() -> list[AbstractTailLaw]:
     """The first of the laws of each kind, of those whose measured variances mean something."""
-    first: dict[object, AbstractDistribution] = {}
+    first: dict[object, AbstractTailLaw] = {}
     for law in LAWS.values():
         if law.traits.finite_score_variance:
             first.setdefault(law.traits.kind, law())
@@ -409,7 +407,7 @@ def _detached(distribution: AbstractDistribution) -> AbstractDistribution:
     return law
 
 
-def _alike(law: AbstractDistribution, reference: AbstractDistribution) -> AbstractDistribution:
+def _alike(law: AbstractTailLaw, reference: AbstractDistribution) -> AbstractDistribution:
     """The law with the interquartile range of the reference: Cauchy noise has no deviation."""
     quartiles = torch.tensor([0.25, 0.75], dtype=torch.float64)
     own, wanted = (
@@ -424,9 +422,9 @@ def _alike(law: AbstractDistribution, reference: AbstractDistribution) -> Abstra
 
 
 def _choices(
-    samplers: Sequence[str | AbstractSampler] | None,
+    samplers: Sequence[SamplerName | AbstractSampler] | None,
     antithetic: list[bool],
-    covariates: list[str],
+    covariates: list[Covariate],
     num_samples: int,
     n: int,
 ) -> list[tuple[AbstractSampler, bool]]:

@@ -60,7 +60,7 @@ def first_order(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[
     """
 
     @functools.wraps(backward)
-    def wrapper(ctx, *grads):
+    def wrapper(ctx: Any, *grads: Tensor | None) -> object:
         if not torch.is_grad_enabled():
             return backward(ctx, *grads)
         with torch.no_grad():

@@ -27,14 +27,26 @@ NAMES = (
 TWINS_ON_CUDA = ("hard_shortest_path_graph",)
 
 
+def _explain_missing(library: Path) -> str:
+    checkout = library.parents[1]
+    if (checkout / "setup.py").exists():
+        # A checkout comes before an installed package on the path of a Python that starts in it.
+        return (
+            f"torchsmooth was imported from its source folder {checkout}, where {library.name} is "
+            "not built: to use an installed torchsmooth, start Python in another folder; to work "
+            "on the sources, run 'python setup.py build_ext --inplace' there"
+        )
+    return (
+        f"torchsmooth is not installed completely: {library} is missing. Install it again, with "
+        "'pip install --force-reinstall .' in its source folder"
+    )
+
+
 def _load() -> None:
     folder = Path(__file__).parent.parent
     library = folder / "_C.so"
     if not library.exists():
-        raise ImportError(
-            f"torchsmooth is not built: {library} is missing. Build it with 'pip install .', or in "
-            "place, to work on the sources, with 'python setup.py build_ext --inplace'"
-        )
+        raise ImportError(_explain_missing(library))
     torch.ops.load_library(str(library))
     cuda = folder / "_C_cuda.so"
     if torch.version.cuda is not None and cuda.exists():

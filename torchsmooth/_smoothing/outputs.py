@@ -23,7 +23,7 @@ class Outputs:
         self.dtype = torch.float64 if double else torch.float32
 
     @staticmethod
-    def common(templates: list[Any], x_dtype: torch.dtype) -> "Outputs":
+    def common(templates: Sequence[Any], x_dtype: torch.dtype) -> "Outputs":
         """That of all ranks, from their templates."""
         outputs = None
         for template in templates:

@@ -1,5 +1,6 @@
 """How f is called: on one chunk of points, or on one point at a time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,36 +11,46 @@ from .._torch_internals import transforms_are_active
 from .outputs import structure
 
 
-def call(f: Any, points: Tensor, args: list[Any], vectorized: bool) -> tuple[list[Tensor], Any]:
+def call_f(
+    f: Callable[..., Any], points: Tensor, args: list[Any], vectorized: bool
+) -> tuple[list[Tensor], Any]:
     """f's outputs at points [m, *event]: tensors [m, *out], and the structure that they have."""
-    if vectorized:
-        leaves, spec = pytree.tree_flatten(_call(f, points, args, points))
-        _check_some(leaves, spec)
-        return [_as_rows(leaf, points) for leaf in leaves], spec
-    results = []
-    for i in range(points.shape[0]):
-        own = [arg[i] if isinstance(arg, Tensor) else arg for arg in args]
-        results.append(_call(f, points[i], own, points))
-    return _stack(results, points)
-
-
-def _call(f: Any, x: Tensor, args: list[Any], points: Tensor) -> Any:
     if torch.compiler.is_compiling():
-        return f(x, *args)
-    try:
-        return f(x, *args)
-    except Exception as error:
-        if hasattr(error, "add_note"):  # Python 3.11
-            error.add_note(
-                "raised by f, called by torchsmooth.smooth with a chunk of "
-                f"{points.shape[0]} perturbed points"
-            )
-            if transforms_are_active():
-                error.add_note(
-                    "under torch.func.grad or jvp, f must be made of torch's functions: NumPy "
-                    "cannot read tensors there; torch.autograd and its forward_ad take any f"
-                )
-        raise
+        results = _results(f, points, args, vectorized)
+    else:
+        try:
+            results = _results(f, points, args, vectorized)
+        except Exception as error:
+            _add_notes(error, points.shape[0])
+            raise
+    if not vectorized:
+        return _stack(results, points)
+    leaves, spec = pytree.tree_flatten(results[0])
+    _check_some(leaves, spec)
+    return [_as_rows(leaf, points) for leaf in leaves], spec
+
+
+def _results(f: Callable[..., Any], points: Tensor, args: list[Any], vectorized: bool) -> list[Any]:
+    """What f returns for all points at once, or for one after the other."""
+    if vectorized:
+        return [f(points, *args)]
+    return [
+        f(points[i], *(arg[i] if isinstance(arg, Tensor) else arg for arg in args))
+        for i in range(points.shape[0])
+    ]
+
+
+def _add_notes(error: Exception, count: int) -> None:
+    if not hasattr(error, "add_note"):  # before Python 3.11
+        return
+    error.add_note(
+        f"raised by f, called by torchsmooth.smooth with a chunk of {count} perturbed points"
+    )
+    if transforms_are_active():
+        error.add_note(
+            "under torch.func.grad or jvp, f must be made of torch's functions: NumPy cannot read "
+            "tensors there; torch.autograd and its forward_ad take any f"
+        )
 
 
 def _check_some(leaves: list[Any], spec: Any) -> None:
@@ -77,14 +88,16 @@ def _stack(results: list[Any], points: Tensor) -> tuple[list[Tensor], Any]:
     return [torch.stack(column) for column in zip(*tensors, strict=True)], spec
 
 
-def _as_tensor(leaf: Any, points: Tensor) -> Tensor:
-    if not isinstance(leaf, Tensor):
+def _as_tensor(output: Any, points: Tensor) -> Tensor:
+    if isinstance(output, Tensor):
+        leaf = output
+    else:
         try:
-            leaf = torch.as_tensor(leaf, device=points.device)
+            leaf = torch.as_tensor(output, device=points.device)
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(
                 "f must return tensors, NumPy arrays or numbers, or a structure of them, got "
-                f"{type(leaf).__name__}; convert it, or leave it out"
+                f"{type(output).__name__}; convert it, or leave it out"
             ) from error
     if leaf.device != points.device:
         raise ValueError(
@@ -98,8 +111,8 @@ def _as_tensor(leaf: Any, points: Tensor) -> Tensor:
     return leaf
 
 
-def _as_rows(leaf: Any, points: Tensor) -> Tensor:
-    leaf = _as_tensor(leaf, points)
+def _as_rows(output: Any, points: Tensor) -> Tensor:
+    leaf = _as_tensor(output, points)
     count = points.shape[0]
     if leaf.ndim == 0 or leaf.shape[0] != count:
         raise ValueError(

@@ -11,8 +11,10 @@ from torch import Tensor
 from .._autodiff.function import NoVmap
 from .._checks import check_bool, check_distribution, check_int, scale_rows
 from .._dtypes import compute_dtype
+from .._linalg import solve
 from .._smoothing import smooth
 from .._torch_internals import values_are_readable
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
 from .solver import (
@@ -67,9 +69,8 @@ def _in_scale(moment: Tensor, scale: Tensor) -> Tensor:
     """From E[difference * L noise], or the outer product of both, to E[difference * noise]."""
     if scale.ndim == 2:
         return moment / scale
-    # M L^-T; solve_ex, because solve waits for the device to tell whether the matrix is singular.
     matrix = moment.reshape(-1, *scale.shape[-2:])
-    return torch.linalg.solve_ex(scale, matrix.mT).result.mT
+    return solve(scale, matrix.mT).mT  # M L^-T
 
 
 @final
@@ -119,7 +120,7 @@ class FenchelYoungLoss:
             moment = "diagonal" if scale.ndim == 2 else "outer"
         seed = seed_tensor(self.seed, theta.device).clone()
 
-        def expectations(theta: Tensor, covariate: str) -> tuple[Tensor, Tensor, Tensor]:
+        def expectations(theta: Tensor, covariate: Covariate) -> tuple[Tensor, Tensor, Tensor]:
             smoothed = smooth(
                 functools.partial(self._sample, moment),
                 self.distribution,
@@ -279,7 +280,7 @@ def fenchel_young_loss(
     distribution: AbstractDistribution,
     *,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
     maximize: bool = True,
     event_dim: int = 1,

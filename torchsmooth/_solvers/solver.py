@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._checks import check_floating
+from .._checks import check_event_dim, check_floating
 
 
 def check_solver(solver: object) -> Callable[..., Any]:
@@ -25,11 +25,7 @@ def describe_solver(solver: Callable[..., Any]) -> str:
 
 def check_scores(theta: object, event_dim: int) -> Tensor:
     theta = check_floating(theta, "theta")
-    if theta.ndim < event_dim:
-        raise ValueError(
-            f"theta must have at least event_dim={event_dim} dimensions, got shape "
-            f"{list(theta.shape)}; add dimensions, or pass a smaller event_dim"
-        )
+    check_event_dim(theta, event_dim, "theta")
     return theta
 
 

@@ -18,7 +18,7 @@ from ._numeric import LEGENDRE, is_narrow, ratio, split_at_zero
 
 
 Tail: TypeAlias = Callable[[Tensor, Scale, Tensor], Tensor]
-"""P of noise above distance >= 0 where `upper`, else below -distance: (distance, scale, upper)."""
+"""(distance >= 0, scale, upper): of noise above distance if `upper`, below -distance if not."""
 Density: TypeAlias = Callable[[Tensor], Tensor]  # at scale 1
 Ratio: TypeAlias = Callable[[Tensor, Scale], Tensor]
 Interval: TypeAlias = Callable[[Tensor, Tensor, Scale], Tensor]

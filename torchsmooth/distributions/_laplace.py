@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ._expectation import Scale
 from ._expectations import expectations_by_tails
-from ._numeric import horner, ratio, split_at_zero, with_sign
+from ._numeric import fold, horner, ratio, with_sign
 from ._steps import steps_by_sums
 from ._tail_law import AbstractTailLaw
 from ._traits import Traits
@@ -91,9 +91,9 @@ class Laplace(AbstractTailLaw):
         return with_sign(upper, magnitude), with_sign(upper, torch.ones_like(tail))
 
     def _cdf(self, z: Tensor) -> Tensor:
-        above, magnitude = split_at_zero(z)
+        negative, magnitude = fold(z)
         tail = 0.5 * torch.exp(-magnitude)
-        return torch.where(above, 1 - tail, tail)
+        return torch.where(negative, tail, 1 - tail)
 
     def _log_prob(self, z: Tensor) -> Tensor:
         return _log_density(z)

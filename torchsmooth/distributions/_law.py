@@ -80,7 +80,8 @@ class AbstractLaw(abc.ABC):
         scale = self._elementwise_scale("log_prob")
         z, dtype = self._standardise(x, scale)
         log_scale = scale.to(z.dtype).log() if isinstance(scale, Tensor) else math.log(scale)
-        return (self._log_prob(z) - log_scale).to(dtype)
+        log_density: Tensor = self._log_prob(z) - log_scale
+        return log_density.to(dtype)
 
     @final
     def score(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pieces of formulas that laws share: quotients without overflow, polynomials, half lines."""
+"""Pieces of formulas that laws share: quotients without overflow, signs, polynomials."""
 
 import math
 
@@ -23,10 +23,16 @@ def horner(x: Tensor, *coefficients: float) -> Tensor:
     return result
 
 
+def fold(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(x < 0, |x|), where |x| has a one-sided derivative at 0 instead of abs's zero."""
+    negative = x < 0
+    return negative, torch.where(negative, -x, x)
+
+
 def split_at_zero(x: Tensor) -> tuple[Tensor, Tensor]:
-    """(x >= 0, |x|), with the derivative of |x| from that side, where abs has zero."""
-    above = ~(x < 0)
-    return above, torch.where(above, x, -x)
+    """(x >= 0, |x|), see `fold`."""
+    negative, magnitude = fold(x)
+    return ~negative, magnitude
 
 
 def with_sign(upper: Tensor, magnitude: Tensor) -> Tensor:
@@ -77,5 +83,5 @@ def is_narrow(width: Tensor, scale: float | Tensor) -> Tensor:
 
 def gamma_modulus(t: Tensor) -> Tensor:
     """|Gamma(1 + it)|, the root of pi t / sinh(pi t), for t > 0 and without overflow."""
-    root = (2 * math.pi * t / -torch.expm1(-2 * math.pi * t)).sqrt()
+    root: Tensor = (2 * math.pi * t / -torch.expm1(-2 * math.pi * t)).sqrt()
     return torch.exp(-0.5 * math.pi * t) * root

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ._expectation import Scale
 from ._expectations import expectations_by_tails
-from ._numeric import ratio, split_at_zero, with_sign
+from ._numeric import fold, ratio, with_sign
 from ._steps import steps_by_sums, sum_of_tails
 from ._tail_law import AbstractTailLaw
 from ._traits import Traits
@@ -97,9 +97,9 @@ class Triangular(AbstractTailLaw):
         return with_sign(upper, magnitude), with_sign(upper, edge.reciprocal())
 
     def _cdf(self, z: Tensor) -> Tensor:
-        above, magnitude = split_at_zero(z)
+        negative, magnitude = fold(z)
         tail = 0.5 * (1 - magnitude.clamp(max=1)).square()
-        return torch.where(above, 1 - tail, tail)
+        return torch.where(negative, tail, 1 - tail)
 
     def _log_prob(self, z: Tensor) -> Tensor:
         return _log_density(z)

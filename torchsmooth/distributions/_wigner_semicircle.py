@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ._expectation import Scale
 from ._expectations import expectations_by_tails, log_by_tail
-from ._numeric import horner, ratio, split_at_zero, with_sign
+from ._numeric import fold, horner, ratio, with_sign
 from ._steps import steps_by_sums, sum_of_tails
 from ._tail_law import AbstractTailLaw
 from ._traits import Traits
@@ -37,7 +37,7 @@ def _density(z: Tensor) -> Tensor:
 
 
 def _cdf(z: Tensor) -> Tensor:
-    above, magnitude = split_at_zero(z)
+    negative, magnitude = fold(z)
     outside = magnitude >= 1
     t = 2 * torch.acos(torch.where(outside, 0.0, magnitude))
     # t - sin t cancels for small t; its Taylor series does not.
@@ -49,7 +49,7 @@ def _cdf(z: Tensor) -> Tensor:
         large_t - large_t.sin(),
     )
     tail = torch.where(outside, 0.0, excess / (2 * math.pi))
-    return torch.where(above, 1 - tail, tail)
+    return torch.where(negative, tail, 1 - tail)
 
 
 def _tail(distance: Tensor, scale: Scale, upper: Tensor) -> Tensor:

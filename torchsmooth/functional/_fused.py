@@ -12,6 +12,7 @@ from .._dtypes import compute_dtype
 from .._kernels.fused_op import Drawing, Estimator, FusedOp
 from .._smoothing import smooth
 from .._smoothing.estimator import estimator
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
 
@@ -20,9 +21,9 @@ class SamplingOptions(NamedTuple):
     """The keywords that all fused functions share."""
 
     num_samples: int
-    sampler: str | AbstractSampler
+    sampler: SamplerName | AbstractSampler
     antithetic: bool
-    covariate: str
+    covariate: Covariate
     seed: int | Tensor | None
 
 

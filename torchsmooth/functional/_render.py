@@ -4,6 +4,7 @@ from torch import Tensor
 
 from .. import hard
 from .._kernels.render import RenderOp, View
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..hard._render import check_view
 from ..samplers import AbstractSampler
@@ -19,9 +20,9 @@ def render(
     image_size: int = 64,
     output: str = "silhouette",
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected image of a triangle mesh from perturbed `pose`.

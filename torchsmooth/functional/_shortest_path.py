@@ -9,6 +9,7 @@ from .. import hard
 from .._checks import check_distribution, check_graph, check_grid, check_grid_options
 from .._kernels.shortest_path import PathOp
 from .._smoothing import smooth
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..samplers import AbstractSampler
 from ._fused import SamplingOptions, smooth_fused
@@ -23,9 +24,9 @@ def shortest_path(
     target: Sequence[int] = (-1, -1),
     min_weight: float = 1e-3,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected indicator of the cheapest path through a grid of perturbed weights.
@@ -88,9 +89,9 @@ def shortest_path_graph(
     target: int = -1,
     min_weight: float = 1e-3,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected indicator of the cheapest path through a graph of perturbed weights.

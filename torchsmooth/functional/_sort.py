@@ -11,6 +11,7 @@ from .._checks import (
     check_quantile,
 )
 from .._kernels.sort import SortOp, SortTask
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..hard._sort import interpolate, sort_outcome_or_nan
 from ..samplers import AbstractSampler
@@ -51,9 +52,9 @@ def argsort(
     dim: int = -1,
     descending: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected permutation matrix that sorts perturbed `x`.
@@ -100,9 +101,9 @@ def sort(
     dim: int = -1,
     descending: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected values of perturbed `x` in order: its expected order statistics.
@@ -144,9 +145,9 @@ def rank(
     dim: int = -1,
     descending: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected rank of every element of perturbed `x`, counted from 1.
@@ -185,9 +186,9 @@ def argmax(
     *,
     dim: int = -1,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the probability of every element of perturbed `x` to be the largest.
@@ -229,9 +230,9 @@ def topk(
     dim: int = -1,
     largest: bool = True,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the first `k` rows of the expected permutation matrix that sorts perturbed `x`.
@@ -276,9 +277,9 @@ def median(
     dim: int = -1,
     keepdim: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected median of perturbed `x`.
@@ -322,9 +323,9 @@ def quantile(
     dim: int = -1,
     keepdim: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected quantile of perturbed `x`, interpolated linearly as in torch.

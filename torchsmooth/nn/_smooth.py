@@ -1,22 +1,27 @@
-"""Any callable."""
-
-from __future__ import annotations
+"""The layer of any callable."""
 
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypedDict, final
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from .._smoothing import SupportsSubmit, smooth
+from .._typing import Covariate, SamplerName, StatisticName
 from ..distributions import AbstractDistribution, Logistic
+from ..functional._fused import SamplingOptions
+from ..samplers import AbstractSampler
 from ..statistics import AbstractStatistic, Covariance
-from ._sampled_layer import AbstractSampledLayer, SampledLayerOptions
+from ._sampled_layer import AbstractSampledLayer
+from ._smoothing_layer import EvalMode
 
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or torch.distributed.is_available():
     from torch.distributed import ProcessGroup
-    from typing_extensions import Unpack
+else:  # a build of torch without it
+
+    class ProcessGroup: ...
 
 
 class _Calling(TypedDict):
@@ -30,12 +35,11 @@ class _Calling(TypedDict):
 
 
 @final
-class Smooth(AbstractSampledLayer):
+class Smooth(AbstractSampledLayer[..., Any]):
     """The smoothed twin of any callable: `torchsmooth.smooth`.
 
-    Maps [*batch, *event], and tensors that start with the batch dimensions, to [*batch, *out]. In
-    evaluation with `eval_mode="hard"` it is f(x) itself, from one evaluation per batch element,
-    without a gradient in x.
+    In evaluation with `eval_mode="hard"` it is f(x) itself, from one evaluation per batch element,
+    without a gradient in x (arXiv 2410.08125, lemma 3 and theorem 7).
 
     **Arguments:**
 
@@ -47,6 +51,12 @@ class Smooth(AbstractSampledLayer):
         of the layer and what is pickled of it come without them.
     - `distribution`, and all other keywords: as for `AbstractSampledLayer`.
 
+    **Returns:** called with x [*batch, *event], and tensors that start with the batch dimensions,
+    what `torchsmooth.smooth` returns: [*batch, *out], or a structure of such tensors.
+
+    **Raises:** TypeError or ValueError if an argument is not what is said above; the call, what
+    `torchsmooth.smooth` and f raise.
+
     >>> import torch, torchsmooth as ts
     >>> step = ts.nn.Smooth(lambda y: (y > 0).float(), ts.Gaussian(scale=0.5), eval_mode="hard")
     >>> x = torch.tensor([0.3])
@@ -56,39 +66,57 @@ class Smooth(AbstractSampledLayer):
     tensor([1.])
     """
 
+    _options = (
+        "f",
+        "statistic",
+        "event_dim",
+        "vectorized",
+        "chunk_size",
+        "executor",
+        "process_group",
+    )
+
     def __init__(
         self,
         f: Callable[..., Any],
         distribution: AbstractDistribution = Logistic(),
         *,
+        num_samples: int = 1024,
+        sampler: SamplerName | AbstractSampler = "sobol",
+        antithetic: bool = False,
+        covariate: Covariate = "loo",
+        statistic: StatisticName | AbstractStatistic = "mean",
         event_dim: int = 1,
         vectorized: bool = True,
         chunk_size: int | None = None,
-        statistic: str | AbstractStatistic = "mean",
+        seed: int | Tensor | None = None,
         executor: SupportsSubmit | None = None,
         process_group: ProcessGroup | None = None,
-        **options: Unpack[SampledLayerOptions],
+        learn_scale: bool = False,
+        eval_mode: EvalMode = "smooth",
     ) -> None:
-        super().__init__(distribution, **options)
+        sampling = SamplingOptions(num_samples, sampler, antithetic, covariate, seed)
+        super().__init__(distribution, sampling, learn_scale=learn_scale, eval_mode=eval_mode)
         self.f = f
+        self.statistic = statistic
         self.event_dim = event_dim
         self.vectorized = vectorized
         self.chunk_size = chunk_size
-        self.statistic = statistic
         self.executor = executor
         self.process_group = process_group
         if f is None:  # for torchsmooth.smooth, that is a decorator
-            raise TypeError("f must be callable, got None; pass what is to be smoothed")
+            raise TypeError("f must be callable, got None; pass the function to be smoothed")
         self._smoothed()  # looks at the options
 
     def _smoothed(self) -> Callable[..., Any]:
-        return smooth(
+        smoothed: Callable[..., Any] = smooth(
             self.f,
             self.distribution,
             statistic=self.statistic,
             **self._calling,
             **self.sampling,
         )
+        return smoothed
 
     @property
     def _calling(self) -> _Calling:
@@ -101,7 +129,8 @@ class Smooth(AbstractSampledLayer):
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "executor": None, "process_group": None}
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {**state, "executor": None, "process_group": None}
 
     def _smooth(self, x: Tensor, *args: Any) -> Any:
         return self._smoothed()(x, *args)
@@ -123,12 +152,6 @@ class Smooth(AbstractSampledLayer):
             **self._calling,
         )
         return once(x.detach(), x.detach(), *args)
-
-    def extra_repr(self) -> str:
-        own = {"statistic": self.statistic, **self._calling}
-        f = "" if isinstance(self.f, nn.Module) else f"{getattr(self.f, '__qualname__', self.f)}, "
-        options = ", ".join(f"{name}={value!r}" for name, value in own.items())
-        return f"{f}{super().extra_repr()}, {options}"
 
 
 def _at_second(f: Callable[..., Any], _: Tensor, point: Tensor, *rest: Any) -> Any:

@@ -72,11 +72,11 @@ def bisect(
     tensor(0.2988, grad_fn=<AddBackward0>)
     """
     num_steps = check_int(num_steps, "num_steps", 0, 20)
-    a, b = _bracket(g, lo, hi, params)
+    a, b = bracket(g, lo, hi, params)
     # Both ends move by the same p, so that blended brackets are halved exactly, too.
     width = 0.5 * (b - a)
     for _ in range(num_steps):
-        p = heaviside(_evaluate(g, a, params) * _evaluate(g, a + width, params), distribution)
+        p = heaviside(evaluate(g, a, params) * evaluate(g, a + width, params), distribution)
         a = a + p * width
         width = 0.5 * width
     return a + width
@@ -123,12 +123,12 @@ def implicit_bisect(
     >>> root, torch.autograd.grad(root, theta)  # sqrt(2), 1 / (2 sqrt(2))
     (tensor(1.4142, grad_fn=<SubBackward0>), (tensor(0.3536),))
     """
-    a, b = (end.detach() for end in _bracket(g, lo, hi, params))
+    a, b = (end.detach() for end in bracket(g, lo, hi, params))
     if num_steps is None:
         num_steps = 3 - int(math.log2(torch.finfo(a.dtype).eps))
     num_steps = check_int(num_steps, "num_steps", 0, 55)
     with torch.no_grad():
-        start, end = (_evaluate(g, x, params).sign() for x in (a, b))
+        start, end = (evaluate(g, x, params).sign() for x in (a, b))
         crossing = start * end <= 0  # NaN is no crossing
         if values_are_readable(crossing) and bool((start * end > 0).any()):
             raise ValueError(
@@ -140,7 +140,7 @@ def implicit_bisect(
         # that of all steps before, at every use.
         width = 0.5 * (b - a)
         for _ in range(num_steps):
-            beyond = start * _evaluate(g, a + width, params) > 0
+            beyond = start * evaluate(g, a + width, params) > 0
             a = a + torch.where(beyond, width, 0.0)
             width = 0.5 * width
         root = torch.where(crossing, a + width, math.nan)
@@ -154,16 +154,16 @@ def _attach(g: Callable[..., Tensor], root: Tensor, params: tuple[Tensor, ...]) 
     derivatives in the parameters of g are exact. Two steps make it 3, and the step is built from
     differentiable operations.
     """
-    residual = _evaluate(g, root, params).detach()  # the remainder of bisection
+    residual = evaluate(g, root, params).detach()  # the remainder of bisection
 
     def total(x: Tensor) -> Tensor:
-        return _evaluate(g, x, params).sum()
+        return evaluate(g, x, params).sum()
 
     x = root
     for _ in range(2):
         slope = torch.func.grad(total)(x)
         flat = slope == 0
-        height = _evaluate(g, x, params) - residual
+        height = evaluate(g, x, params) - residual
         step = height / torch.where(flat, 1.0, slope)
         # 0, with a derivative of NaN; elsewhere its argument is 1, whose derivative is harmless.
         undefined = torch.where(flat, height, 1.0).abs().sqrt()
@@ -171,7 +171,7 @@ def _attach(g: Callable[..., Tensor], root: Tensor, params: tuple[Tensor, ...]) 
     return x
 
 
-def _evaluate(g: Callable[..., Tensor], x: Tensor, params: tuple[Tensor, ...]) -> Tensor:
+def evaluate(g: Callable[..., Tensor], x: Tensor, params: tuple[Tensor, ...]) -> Tensor:
     value = g(x, *params)
     if value.shape != x.shape:
         raise ValueError(
@@ -182,7 +182,7 @@ def _evaluate(g: Callable[..., Tensor], x: Tensor, params: tuple[Tensor, ...]) -
     return value
 
 
-def _bracket(
+def bracket(
     g: Callable[..., Tensor], lo: object, hi: object, params: tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor]:
     """Both ends, of the shape and the type of g's values."""
