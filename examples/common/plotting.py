@@ -30,7 +30,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Figures made inside look alike; nothing outside changes."""
+    """The same style for all figures that are made inside; nothing outside changes."""
     with matplotlib.rc_context(_STYLE):
         yield
 
