@@ -141,7 +141,8 @@ class AbstractSampler(abc.ABC):
         u = ((words.to(compute) + 0.5) * (1 / _WORDS)).to(dtype)
         info = torch.finfo(dtype)
         lowest = max(0.5 / _WORDS, info.tiny * info.eps)  # float16 has no 2^-33
-        return u.clamp(lowest, 1 - info.eps / 2).reshape(*batch_shape, num_samples, n)
+        uniforms: Tensor = u.clamp(lowest, 1 - info.eps / 2)
+        return uniforms.reshape(*batch_shape, num_samples, n)
 
 
 @final
@@ -320,7 +321,7 @@ def _no_directions(device: torch.device) -> Tensor:
 
 def floor_root(x: int, n: int) -> int:
     """The largest integer k with k^n <= x, for x >= 1."""
-    k = round(x ** (1 / n))
+    k: int = round(x ** (1 / n))
     while k**n > x:
         k -= 1
     while (k + 1) ** n <= x:
