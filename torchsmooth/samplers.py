@@ -347,14 +347,14 @@ def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
     """The sampler of that name, or the sampler itself."""
     if isinstance(sampler, AbstractSampler):
         return sampler
+    if isinstance(sampler, str) and sampler in SAMPLERS:
+        return SAMPLERS[sampler]
     names = ", ".join(repr(name) for name in SAMPLERS)
     if not isinstance(sampler, str):
         raise TypeError(
             f"sampler must be one of {names} or a sampler such as Sobol(), got {sampler!r}"
         )
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler must be one of {names}, got {sampler!r}")
-    return SAMPLERS[sampler]
+    raise ValueError(f"sampler must be one of {names}, got {sampler!r}")
 
 
 def seed_tensor(seed: int | Tensor | None, device: torch.device | str) -> Tensor:  # [], int64

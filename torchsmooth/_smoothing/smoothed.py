@@ -192,7 +192,7 @@ class SmoothDecorator(Protocol):
     """What `torchsmooth.smooth` returns if it is not given f."""
 
     @overload
-    def __call__(self, f: Callable[Concatenate[Tensor, P], S], /) -> Smoothed[P, S]: ...
+    def __call__(self, f: Callable[Concatenate[Any, P], S], /) -> Smoothed[P, S]: ...
     @overload
     def __call__(self, f: Callable[Concatenate[Any, P], Numbers], /) -> Smoothed[P, Tensor]: ...
     @overload
@@ -201,7 +201,7 @@ class SmoothDecorator(Protocol):
 
 @overload
 def smooth(
-    f: Callable[Concatenate[Tensor, P], S],
+    f: Callable[Concatenate[Any, P], S],
     distribution: AbstractDistribution = ...,
     **options: Unpack[SmoothingKeywords],
 ) -> Smoothed[P, S]: ...
