@@ -70,15 +70,32 @@ inline Function parse_function(const std::string& name) {
   return parse_named(table, "function", name);
 }
 
+constexpr int64_t kMostSamples = int64_t(1) << 30;
+
 inline void check_matrix(const Tensor& t, const char* name, int64_t rows, int64_t columns) {
   STD_TORCH_CHECK(t.dim() == 2 && t.size(0) == rows && t.size(1) == columns && t.is_contiguous(),
                   name, " must be contiguous of shape [", rows, ", ", columns, "], got ", t.dim(),
                   " dimensions and ", t.numel(), " elements");
 }
 
+// Batch elements are numbered by 32 bits: more would repeat the noise of the first.
+constexpr int64_t kMostElements = int64_t(1) << 32;
+
+// Rows [start, stop) of the samples of all batch elements, of which there may be fewer than
+// kMostElements.
+inline void check_rows(const char* op, int64_t start, int64_t stop, int64_t num_samples,
+                       int64_t elements = kMostElements) {
+  STD_TORCH_CHECK(num_samples > 0 && num_samples <= kMostSamples,
+                  "num_samples must be in [1, 2^30], got ", num_samples);
+  STD_TORCH_CHECK(elements <= kMostElements, op, ": at most 2^32 batch elements, got ", elements);
+  STD_TORCH_CHECK(0 <= start && start <= stop && stop <= elements * num_samples, op,
+                  ": rows must lie in [0, ", elements, " * ", num_samples, "), got [", start, ", ",
+                  stop, ")");
+}
+
 inline Points make_points(const Tensor& directions, const std::string& sampler, bool antithetic,
                           int64_t num_samples, int64_t n) {
-  STD_TORCH_CHECK(num_samples > 0 && num_samples <= (int64_t(1) << 30),
+  STD_TORCH_CHECK(num_samples > 0 && num_samples <= kMostSamples,
                   "num_samples must be in [1, 2^30], got ", num_samples);
   STD_TORCH_CHECK(!antithetic || num_samples % 2 == 0,
                   "num_samples must be even if antithetic, got ", num_samples);
@@ -114,8 +131,8 @@ Noise<T> make_noise(const Tensor& scale, const Tensor& seed, const Tensor& direc
                     int64_t num_samples, double pair_weight, int64_t elements, int64_t n) {
   STD_TORCH_CHECK(seed.numel() == 1 && seed.scalar_type() == ScalarType::Long,
                   "seed must be an int64 tensor of one element");
-  STD_TORCH_CHECK(elements <= 0xFFFFFFFFll && n <= 0xFFFFFFFFll,
-                  "at most 2^32 - 1 batch elements and dimensions");
+  STD_TORCH_CHECK(elements <= kMostElements && n <= 0xFFFFFFFFll,
+                  "at most 2^32 batch elements, and 2^32 - 1 dimensions");
   STD_TORCH_CHECK(scale.dim() == 2 && (scale.size(0) == 1 || scale.size(0) == elements) &&
                       (scale.size(1) == 1 || scale.size(1) == n) && scale.is_contiguous(),
                   "scale must be contiguous of shape [1 or ", elements, ", 1 or ", n, "]");
