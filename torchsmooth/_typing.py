@@ -15,5 +15,6 @@ ScaleScore: TypeAlias = Literal["none", "diagonal", "outer"]
 # Which Jacobians a fused op accumulates with the mean.
 Jacobian: TypeAlias = Literal["none", "x", "x_and_scale"]
 SortOutput: TypeAlias = Literal["matrix", "ranks", "values"]
+RenderOutput: TypeAlias = Literal["silhouette", "depth", "lambert"]
 # How a tensor takes part in a batch, see `as_batch`.
 BatchKind: TypeAlias = Literal["each", "all or each", "shared", "drawn"]
