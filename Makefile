@@ -53,8 +53,9 @@ sanitize: $(SANITIZE)/.built
 		$(VENV)/bin/pytest --capture=no -q -m "not (compiled or processes)" --every $(SANITIZE_EVERY) \
 		$(SANITIZE_TESTS) $(PYTEST_ARGS) 2> $(SANITIZE)/errors \
 		|| (tail -n 60 $(SANITIZE)/errors; exit 1)
-	@echo "Undefined behaviour: $$(grep -c 'runtime error' $(SANITIZE)/errors) reports"
-	@! grep 'runtime error' $(SANITIZE)/errors | sort | uniq -c
+	@sed -n '/runtime error/s/address 0x[0-9a-f]*/an address/p' $(SANITIZE)/errors | sort | uniq -c \
+		> $(SANITIZE)/report
+	@cat $(SANITIZE)/report; test ! -s $(SANITIZE)/report
 
 $(SANITIZE)/.built: $(VENV)/.built $(shell find torchsmooth -name "*.py")
 	TORCHSMOOTH_SANITIZE=1 TORCHSMOOTH_CUDA=0 $(VENV)/bin/python setup.py --quiet build \

@@ -48,6 +48,12 @@ class BySymmetry:
         return -self.ppf(p)
 
 
+def _log_tan(p: Array) -> Array:
+    """log tan(pi/2 p) for p <= 1/2, 0 at 1/2."""
+    middle = -2 * np.arctanh(np.tan(np.pi / 2 * (0.5 - np.maximum(p, 0.25))))
+    return np.where(p < 0.25, np.log(np.tan(np.pi / 2 * np.minimum(p, 0.25))), middle)
+
+
 class Facts(NamedTuple):
     scipy: Any
     """The law of `scipy.stats`, with all tails accurate."""
@@ -202,6 +208,17 @@ FACTS = {
         log_tail=None,
         support=(-1.0, 1.0),
         mass=(-1.0, 1.0),
+    ),
+    "hyperbolic_secant": Facts(
+        scipy=BySymmetry(scipy.stats.hypsecant, _log_tan),
+        density=lambda e: 1 / (math.pi * math.cosh(e)) if abs(e) < 700 else 0.0,
+        score=np.tanh,
+        tails="exponential",
+        characteristic=lambda t: 1 / np.cosh(np.pi * t / 2),
+        score_moments=math.inf,
+        crossover=0.4,
+        float32_range=(-65, 65),
+        log_tail=lambda d: (-d + math.log(2 / math.pi), np.ones_like(d)),
     ),
 }
 """By the names of the registry, in its order."""

@@ -405,6 +405,10 @@ class TestWignerSemicircle(DistributionSuite):
         np.testing.assert_allclose(law.log_prob(t), reference.logpdf(x), rtol=1e-12, atol=1e-14)
 
 
+class TestHyperbolicSecant(DistributionSuite):
+    law = ts.HyperbolicSecant
+
+
 def test_the_suites_cover_all_laws() -> None:
     assert {suite.law for suite in DistributionSuite.__subclasses__()} == set(LAWS.values())
 

@@ -178,6 +178,7 @@ def test_evaluations_are_counted(vectorized: bool) -> None:
 LAWS = {
     "number": ts.Logistic(0.3),
     "heavy": ts.Cauchy(2.0),
+    "not the first of its kind": ts.HyperbolicSecant(0.4),
     "per element": ts.Gaussian(torch.tensor([0.1, 2.0, 1.0], dtype=torch.float64)),
     "of torch": ts.FromTorch(torch.distributions.Normal(0.0, 2.0), 0.3),
 }

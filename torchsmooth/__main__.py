@@ -36,7 +36,7 @@ def instruction_set() -> str:
     """The name of the CPU kernels' instruction set, and who chose it."""
     library = ctypes.CDLL(str(FOLDER / "_C.so"))
     library.torchsmooth_instruction_set.restype = ctypes.c_char_p
-    name = library.torchsmooth_instruction_set()
+    name: bytes | None = library.torchsmooth_instruction_set()
     variable = os.environ.get("TORCHSMOOTH_CPU")
     if name is None:
         return f"none: TORCHSMOOTH_CPU={variable} cannot be had on this machine"

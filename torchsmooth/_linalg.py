@@ -6,4 +6,5 @@ from torch import Tensor
 
 def solve(matrix: Tensor, columns: Tensor) -> Tensor:
     """matrix^-1 columns. torch.linalg.solve waits until the device has told whether it exists."""
-    return torch.linalg.solve_ex(matrix, columns).result
+    solution: Tensor = torch.linalg.solve_ex(matrix, columns).result
+    return solution

@@ -239,4 +239,4 @@ def skip_code(code: CodeType) -> None:
     """Keeps Dynamo from starting at this code. It still traces into it from a program."""
     from torch._dynamo import decorators
 
-    decorators.skip_code(code)
+    decorators.skip_code(code)  # type: ignore[attr-defined]  # of another module, and imported

@@ -146,7 +146,8 @@ class AbstractSampler(abc.ABC):
         u = ((words.to(compute) + 0.5) * (1 / _WORDS)).to(dtype)
         info = torch.finfo(dtype)
         lowest = max(0.5 / _WORDS, info.tiny * info.eps)  # float16 has no 2^-33
-        return u.clamp(lowest, 1 - info.eps / 2).reshape(*batch_shape, num_samples, n)
+        uniforms: Tensor = u.clamp(lowest, 1 - info.eps / 2)
+        return uniforms.reshape(*batch_shape, num_samples, n)
 
 
 @final
@@ -334,7 +335,7 @@ def _no_directions(device: torch.device) -> Tensor:
 
 def floor_root(x: int, n: int) -> int:
     """The largest integer k with k^n <= x, for x >= 1."""
-    k = round(x ** (1 / n))
+    k: int = round(x ** (1 / n))
     while k**n > x:
         k -= 1
     while (k + 1) ** n <= x:
@@ -360,14 +361,14 @@ def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
     """The sampler of this name, or the sampler itself."""
     if isinstance(sampler, AbstractSampler):
         return sampler
+    if isinstance(sampler, str) and sampler in SAMPLERS:
+        return SAMPLERS[sampler]
     names = ", ".join(repr(name) for name in SAMPLERS)
     if not isinstance(sampler, str):
         raise TypeError(
             f"sampler must be one of {names} or a sampler such as Sobol(), got {sampler!r}"
         )
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler must be one of {names}, got {sampler!r}")
-    return SAMPLERS[sampler]
+    raise ValueError(f"sampler must be one of {names}, got {sampler!r}")
 
 
 def seed_tensor(seed: int | Tensor | None, device: torch.device | str) -> Tensor:  # [], int64

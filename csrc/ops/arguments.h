@@ -70,6 +70,8 @@ inline Function parse_function(const std::string& name) {
   return parse_named(table, "function", name);
 }
 
+constexpr int64_t kMostSamples = int64_t(1) << 30;
+
 inline void check_matrix(const Tensor& t, const char* name, int64_t rows, int64_t columns) {
   STD_TORCH_CHECK(t.dim() == 2 && t.size(0) == rows && t.size(1) == columns && t.is_contiguous(),
                   name, " must be contiguous of shape [", rows, ", ", columns, "], got ", t.dim(),
@@ -77,13 +79,15 @@ inline void check_matrix(const Tensor& t, const char* name, int64_t rows, int64_
 }
 
 inline void check_num_samples(int64_t num_samples) {
-  STD_TORCH_CHECK(num_samples > 0 && num_samples <= (int64_t(1) << 30),
+  STD_TORCH_CHECK(num_samples > 0 && num_samples <= kMostSamples,
                   "num_samples must be in [1, 2^30], got ", num_samples);
 }
 
+// Batch elements and dimensions are numbered by 32 bits: more would repeat the noise of the first.
+constexpr int64_t kMostElements = 0xFFFFFFFFll;
+
 inline void check_sizes(int64_t elements, int64_t n) {
-  constexpr int64_t most = 0xFFFFFFFFll;
-  STD_TORCH_CHECK(0 <= elements && elements <= most && 0 <= n && n <= most,
+  STD_TORCH_CHECK(0 <= elements && elements <= kMostElements && 0 <= n && n <= kMostElements,
                   "at most 2^32 - 1 batch elements and dimensions, got ", elements, " and ", n);
 }
 

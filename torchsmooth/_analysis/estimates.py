@@ -110,7 +110,7 @@ def estimate(
     # Tensors made in inference mode could not be saved for the Jacobian.
     with torch.inference_mode(False), torch.enable_grad():
         recorder = _Recorder(f, keep=repetitions is None)
-        smoothed: Smoothed = smooth(
+        smoothed = smooth(
             recorder,
             distribution,
             num_samples=num_samples,
@@ -206,7 +206,7 @@ def _jacobian(values: Tensor, x: Tensor, event_dim: int) -> Tensor:
 
 
 def _errors_from_samples(
-    smoothed: Smoothed,
+    smoothed: Smoothed[[], Any],
     recorder: _Recorder,
     x: Tensor,  # [*batch, *event]
     value: Tensor,  # [*batch, *out]

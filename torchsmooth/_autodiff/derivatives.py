@@ -212,10 +212,10 @@ def differentiable_jvp(
     with torch.no_grad(), _full_precision(x):
         value = rule.jvp(along[0].detach(), along[1].detach(), x.detach(), scale.detach(), saved)
     inputs = 2 * len(variables)
-    (result,) = _HigherDerivatives.apply(
+    results: tuple[Tensor] = _HigherDerivatives.apply(
         rule, _jvp_function, 1, inputs, value, *along, x, scale, *saved
     )
-    return result
+    return results[0]
 
 
 def _full_precision(like: Tensor) -> torch.autocast:
@@ -360,7 +360,7 @@ def _jvp_by_vjp(
     return result
 
 
-class _HigherDerivatives(torch.autograd.Function):
+class _HigherDerivatives(Function):
     """The identity in the first `count` tensors, with the derivatives of how they were computed.
 
     That is `make(rule, draws)` of the tensors that follow, `inputs` of them; the others are saved

@@ -260,8 +260,11 @@ def fused_mean(
         if torch.compiler.is_compiling():
             if not wanted:
                 return op.mean(jacobian, x, scale, seed, directions, *extras)[0]
-            return _Fused.apply(op, jacobian, x, scale, seed, directions, *extras)[0]
-        return _EagerFused.apply(op, jacobian, x, scale, seed, directions, *extras)
+            results: tuple[Tensor, ...]
+            results = _Fused.apply(op, jacobian, x, scale, seed, directions, *extras)
+            return results[0]
+        mean: Tensor = _EagerFused.apply(op, jacobian, x, scale, seed, directions, *extras)
+        return mean
     wanted = any(requires_grad(t) or has_tangent(t) for t in (x, scale))
     noise = (seed, directions, *extras)
     seed_kind = DRAWN if drawn else SHARED

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from .._torch_internals import is_mapped, tensor_level, transform_level, transforms_are_active
 from .._typing import BatchKind
+from .function import Function
 
 
 # What the first dimension of a tensor is:
@@ -63,7 +64,7 @@ class NoOtherTransforms(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class _AsBatch(torch.autograd.Function):
+class _AsBatch(Function):
     @staticmethod
     def forward(
         evaluate: Evaluate, kinds: tuple[BatchKind, ...], redraws: bool, *tensors: Tensor

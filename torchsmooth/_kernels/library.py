@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Every op of csrc/ops/schemas.cpp.
 NAMES = (
@@ -57,8 +59,8 @@ _load()
 ops = torch.ops.torchsmooth
 
 
-def _refuse_gradient(name: str):
-    def backward(ctx, *grads):
+def _refuse_gradient(name: str) -> Callable[..., NoReturn]:
+    def backward(ctx: object, *grads: object) -> NoReturn:
         raise RuntimeError(
             f"torch.ops.torchsmooth.{name} is a building block without a gradient: call the "
             "functions of torchsmooth instead"
@@ -73,6 +75,12 @@ def refuse_vmap(*_: object) -> NoReturn:
         "into what is compiled with fullgraph=True: give the mapped dimension to the function as a "
         "batch dimension instead"
     )
+
+
+def register_fake(name: str) -> Callable[[F], F]:
+    """Makes a function what tracing sees of an op: the shapes and types of its results."""
+    register: Callable[[F], F] = torch.library.register_fake(f"torchsmooth::{name}")
+    return register
 
 
 def register_twin(name: str, twin: Callable[..., Any]) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .._typing import ScaleScore
 from . import reference
-from .library import register_twin
+from .library import register_fake, register_twin
 
 
 def _touched(start: int, stop: int, num_samples: int) -> int:
@@ -20,19 +20,19 @@ def scale_score_size(scale_score: ScaleScore, n: int) -> int:
     return {"none": 0, "diagonal": n, "outer": n * n}[scale_score]
 
 
-@torch.library.register_fake("torchsmooth::words")
+@register_fake("words")
 def _(seed: Tensor, *options: Any) -> Tensor:
     *_, n, start, stop = options
     return seed.new_empty((stop - start, n))
 
 
-@torch.library.register_fake("torchsmooth::perturb")
+@register_fake("perturb")
 def _(x: Tensor, *options: Any) -> Tensor:
     *_, start, stop = options
     return x.new_empty((stop - start, x.shape[1]))
 
 
-@torch.library.register_fake("torchsmooth::reduce")
+@register_fake("reduce")
 def _(values: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     *_, num_samples, n, _, scale_score, start, stop = options
     rows = (_touched(start, stop, num_samples), values.shape[1] + 1)
@@ -40,7 +40,7 @@ def _(values: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     return values.new_empty((*rows, n)), values.new_empty((*rows, size))
 
 
-@torch.library.register_fake("torchsmooth::evaluate_law")
+@register_fake("evaluate_law")
 def _(x: Tensor, law: str, function: str) -> Tensor:
     return torch.empty_like(x)
 

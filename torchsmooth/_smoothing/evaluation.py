@@ -13,7 +13,7 @@ from ..statistics import Mean
 from .accumulator import AbstractAccumulator
 from .calls import Calls, Points
 from .jacobian_rule import JacobianRule
-from .noise import NoiseSource
+from .noise import Noise, NoiseSource
 from .options import SmoothingOptions
 from .outputs import Outputs
 from .outputs_rule import OutputsRule
@@ -64,16 +64,14 @@ class Evaluation:
         `x` is [B, n]; `own` are the tensors among f's arguments.
         """
         elements, n, s = x.shape[0], self.source.n, self.source.num_samples
-        statistic, (baseline_kind, factor, pair_weight) = (
-            self.options.statistic,
-            self.options.estimator,
-        )
+        statistic = self.options.statistic
+        baseline_kind, factor, pair_weight = self.options.estimator
         calls = self._calls(own)
         unperturbed = None
         if baseline_kind == "fx":
             at_x = calls.evaluate(Points(x, scale, None), Samples(Mean(), elements, 1))
             unperturbed = at_x.value(self.ranks).detach()
-        noise = self.source.seeded(seed, directions)
+        noise = Noise(self.source, seed, directions)
         accumulator: AbstractAccumulator = Sums(
             noise, elements, unperturbed, pair_weight, self.scale_score, self.wanted
         )
@@ -107,7 +105,7 @@ class Evaluation:
     ) -> tuple[Tensor]:
         """f's outputs [B, s, M]."""
         samples = Samples(Mean(), x.shape[0], self.source.num_samples)
-        points = Points(x, scale, self.source.seeded(seed, directions))
+        points = Points(x, scale, Noise(self.source, seed, directions))
         self._calls(own).evaluate(points, samples, seed)
         samples.value(self.ranks)
         return (samples.outputs.detach(),)

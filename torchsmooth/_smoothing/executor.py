@@ -173,7 +173,8 @@ def _run(
             "f's own arguments and parameters would be lost, got one that requires grad; pass a "
             "ThreadPoolExecutor, or detach what f returns"
         )
-    return pytree.tree_unflatten(leaves, spec)
+    # Copied before this worker calls f again, which may fill its own buffer.
+    return pytree.tree_unflatten([leaf.clone() for leaf in leaves], spec)
 
 
 def _run_pickled(f: bytes, task: bytes, *common: Any) -> bytes:

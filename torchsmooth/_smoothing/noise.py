@@ -21,9 +21,6 @@ class NoiseSource(NamedTuple):
     num_samples: int
     n: int
 
-    def seeded(self, seed: Tensor, directions: Tensor) -> "Noise":
-        return Noise(self, seed, directions)
-
     def drawn_again(
         self,
         function: Callable[..., tuple[Tensor, ...]],
@@ -40,7 +37,7 @@ class NoiseSource(NamedTuple):
 
         def with_noise(_: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
             *rows, seed, directions = tensors
-            return function(*rows, self.seeded(seed, directions))
+            return function(*rows, Noise(self, seed, directions))
 
         kinds = (EACH, *(EACH for _ in rows), seed_kind, SHARED)
         return as_batch(with_noise, kinds, result, *rows, seed, directions, redraws=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, TypedDict, final
 
 from torch import Tensor
 
 from .._kernels.fused_op import Estimator
-from .._typing import Covariate
+from .._typing import Covariate, SamplerName, StatisticName
 from ..samplers import AbstractSampler
 from ..statistics import AbstractStatistic
 from .estimator import estimator
@@ -17,6 +17,22 @@ from .executor import SupportsSubmit
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+
+
+class SmoothingKeywords(TypedDict, total=False):
+    """What type checkers are told that `torchsmooth.smooth` takes."""
+
+    num_samples: int
+    sampler: SamplerName | AbstractSampler
+    antithetic: bool
+    covariate: Covariate
+    statistic: StatisticName | AbstractStatistic
+    event_dim: int
+    vectorized: bool
+    chunk_size: int | None
+    seed: int | Tensor | None
+    executor: SupportsSubmit | None
+    process_group: ProcessGroup | None
 
 
 @final
@@ -36,11 +52,10 @@ class SmoothingOptions:
     executor: SupportsSubmit | None
     process_group: ProcessGroup | None
 
-    def __post_init__(self) -> None:
-        _ = self.estimator  # checks what belongs together
+    estimator: Estimator = dataclasses.field(init=False)
 
-    @property
-    def estimator(self) -> Estimator:
-        return estimator(
+    def __post_init__(self) -> None:
+        how = estimator(
             self.covariate, self.sampler, self.antithetic, self.num_samples, self.statistic
         )
+        object.__setattr__(self, "estimator", how)

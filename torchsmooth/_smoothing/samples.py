@@ -25,11 +25,11 @@ class Samples(AbstractAccumulator):
         self.chunks: list[Tensor] = []
 
     def add(self, chunk: Tensor, start: int, stop: int) -> "Samples":
-        self.chunks.append(chunk)
+        self.chunks.append(chunk.clone())  # it may be f's own buffer
         return self
 
     def value(self, ranks: Ranks | None) -> Tensor:  # [B, R]
-        rows = torch.cat(self.chunks)
+        rows = self.chunks[0] if len(self.chunks) == 1 else torch.cat(self.chunks)
         self.chunks.clear()
         if ranks is not None:
             rows = ranks.gather(rows, self.elements * self.num_samples)

@@ -1,9 +1,22 @@
 """The public function, its arguments, and the shapes of batch and event."""
 
+from __future__ import annotations
+
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, final
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    SupportsFloat,
+    TypeVar,
+    final,
+    overload,
+)
 
 import torch
 from torch import Tensor
@@ -33,16 +46,31 @@ from ..statistics import AbstractStatistic, resolve_statistic
 from .evaluation import Evaluation
 from .executor import SupportsSubmit, check_executor
 from .noise import NoiseSource
-from .options import SmoothingOptions
+from .options import SmoothingKeywords, SmoothingOptions
 from .process_group import Ranks, check_process_group
 
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+    from typing_extensions import Unpack
+
+
+class SupportsArray(Protocol):
+    """An array of NumPy, or what it makes one of."""
+
+    def __array__(self) -> Any: ...
+
+
+P = ParamSpec("P")  # the arguments of f behind x
+R = TypeVar("R")
+# What f may return: tensors, in a structure that the smoothed function keeps;
+S = TypeVar("S", bound=Tensor | tuple[Any, ...] | list[Any] | dict[Any, Any])
+# or numbers, which become a tensor.
+Numbers = SupportsFloat | SupportsArray
 
 
 @final
-class Smoothed:
+class Smoothed(Generic[P, R]):
     """A smoothed function g(x, *args): what `torchsmooth.smooth` returns."""
 
     def __init__(
@@ -64,9 +92,10 @@ class Smoothed:
             f"statistic={options.statistic!r})"
         )
 
-    def __call__(self, x: Tensor, *args: Any) -> Any:
+    def __call__(self, x: Tensor, *args: P.args, **kwargs: P.kwargs) -> R:
         if self.options.executor is None and self.options.process_group is None:
-            return self._call(x, *args)
+            result: R = self._call(x, *args, **kwargs)
+            return result
         if torch.compiler.is_compiling():
             raise NotImplementedError(
                 "torch.compile does not reach through executor or process_group of "
@@ -75,9 +104,10 @@ class Smoothed:
             )
         # Not to be compiled frame by frame either. Nobody loads the compiler for that.
         call = torch.compiler.disable(self._call) if compiler_is_loaded() else self._call
-        return call(x, *args)
+        result = call(x, *args, **kwargs)
+        return result
 
-    def _call(self, x: Tensor, *args: Any) -> Any:
+    def _call(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         options, x = self.options, check_floating(x, "x")
         check_event_dim(x, options.event_dim, "x")
         split = x.ndim - options.event_dim
@@ -103,7 +133,7 @@ class Smoothed:
         )
         wanted, scale_score = _wanted(rows, scale, transformed)
         evaluation = Evaluation(
-            self.f,
+            functools.partial(self.f, **kwargs) if kwargs else self.f,
             options,
             NoiseSource(
                 self.distribution,
@@ -158,6 +188,41 @@ def _per_example(arg: Any, index: int, batch: tuple[int, ...], elements: int) ->
     return arg.reshape(elements, *arg.shape[len(batch) :])
 
 
+class SmoothDecorator(Protocol):
+    """What `torchsmooth.smooth` returns if it is not given f."""
+
+    @overload
+    def __call__(self, f: Callable[Concatenate[Any, P], S], /) -> Smoothed[P, S]: ...
+    @overload
+    def __call__(self, f: Callable[Concatenate[Any, P], Numbers], /) -> Smoothed[P, Tensor]: ...
+    @overload
+    def __call__(self, f: Callable[Concatenate[Any, P], Any], /) -> Smoothed[P, Any]: ...
+
+
+@overload
+def smooth(
+    f: Callable[Concatenate[Any, P], S],
+    distribution: AbstractDistribution = ...,
+    **options: Unpack[SmoothingKeywords],
+) -> Smoothed[P, S]: ...
+@overload
+def smooth(
+    f: Callable[Concatenate[Any, P], Numbers],
+    distribution: AbstractDistribution = ...,
+    **options: Unpack[SmoothingKeywords],
+) -> Smoothed[P, Tensor]: ...
+@overload
+def smooth(
+    f: Callable[Concatenate[Any, P], Any],
+    distribution: AbstractDistribution = ...,
+    **options: Unpack[SmoothingKeywords],
+) -> Smoothed[P, Any]: ...
+@overload
+def smooth(
+    f: None = None,
+    distribution: AbstractDistribution = ...,
+    **options: Unpack[SmoothingKeywords],
+) -> SmoothDecorator: ...
 def smooth(
     f: Callable[..., Any] | None = None,
     distribution: AbstractDistribution = Logistic(),
@@ -172,7 +237,7 @@ def smooth(
     chunk_size: int | None = None,
     seed: int | Tensor | None = None,
     executor: SupportsSubmit | None = None,
-    process_group: "ProcessGroup | None" = None,
+    process_group: ProcessGroup | None = None,
 ) -> Any:
     """Replaces a function that has no useful gradient by its smoothed twin, which has one.
 
@@ -265,9 +330,10 @@ def smooth(
 
 
 def _check_callable(f: Any) -> Callable[..., Any]:
-    if callable(f):
-        return f
-    raise TypeError(
-        f"f must be callable, got {type(f).__name__}; a decorator names its arguments: "
-        "@ts.smooth(distribution=..., num_samples=...)"
-    )
+    if not callable(f):
+        raise TypeError(
+            f"f must be callable, got {type(f).__name__}; a decorator names its arguments: "
+            "@ts.smooth(distribution=..., num_samples=...)"
+        )
+    function: Callable[..., Any] = f
+    return function

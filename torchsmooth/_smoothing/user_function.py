@@ -14,30 +14,31 @@ from .outputs import structure
 def call_f(
     f: Callable[..., Any], points: Tensor, args: list[Any], vectorized: bool
 ) -> tuple[list[Tensor], Any]:
-    """f's outputs at points [m, *event]: tensors [m, *out], and the structure that they have."""
-    if torch.compiler.is_compiling():
-        results = _results(f, points, args, vectorized)
-    else:
-        try:
-            results = _results(f, points, args, vectorized)
-        except Exception as error:
-            _add_notes(error, points.shape[0])
-            raise
-    if not vectorized:
-        return _stack(results, points)
-    leaves, spec = pytree.tree_flatten(results[0])
-    _check_some(leaves, spec)
-    return [_as_rows(leaf, points) for leaf in leaves], spec
+    """f's outputs at points [m, *event]: tensors [m, *out], and the structure that they have.
 
-
-def _results(f: Callable[..., Any], points: Tensor, args: list[Any], vectorized: bool) -> list[Any]:
-    """What f returns for all points at once, or for one after the other."""
+    What a vectorized f returns may be its own buffer, which its next call fills again.
+    """
     if vectorized:
-        return [f(points, *args)]
-    return [
-        f(points[i], *(arg[i] if isinstance(arg, Tensor) else arg for arg in args))
-        for i in range(points.shape[0])
-    ]
+        leaves, spec = pytree.tree_flatten(_call(f, points, args, points.shape[0]))
+        _check_some(leaves, spec)
+        return [_as_rows(leaf, points) for leaf in leaves], spec
+    results = []
+    for i in range(points.shape[0]):
+        own = [arg[i] if isinstance(arg, Tensor) else arg for arg in args]
+        leaves, spec = pytree.tree_flatten(_call(f, points[i], own, points.shape[0]))
+        # Copied before f is called again.
+        results.append(([_as_tensor(leaf, points).clone() for leaf in leaves], spec))
+    return _stack(results)
+
+
+def _call(f: Callable[..., Any], x: Tensor, args: list[Any], count: int) -> Any:
+    if torch.compiler.is_compiling():
+        return f(x, *args)
+    try:
+        return f(x, *args)
+    except Exception as error:
+        _add_notes(error, count)
+        raise
 
 
 def _add_notes(error: Exception, count: int) -> None:
@@ -61,31 +62,29 @@ def _check_some(leaves: list[Any], spec: Any) -> None:
         )
 
 
-def _stack(results: list[Any], points: Tensor) -> tuple[list[Tensor], Any]:
+def _stack(results: list[tuple[list[Tensor], Any]]) -> tuple[list[Tensor], Any]:
     if not results:
         raise ValueError(
             "x must not be empty with vectorized=False, got no event: the shape of f's output "
             "is unknown; pass vectorized=True"
         )
-    leaves, specs = zip(*map(pytree.tree_flatten, results), strict=True)
-    spec = specs[0]
-    for other_spec in specs:
+    first, spec = results[0]
+    _check_some(first, spec)
+    for leaves, other_spec in results:
         if other_spec != spec:
             raise ValueError(
                 f"f must return the same structure in every call, got {structure(spec)} first "
                 f"and {structure(other_spec)} later; return one structure for all points"
             )
-    _check_some(leaves[0], spec)
-    tensors = [[_as_tensor(leaf, points) for leaf in row] for row in leaves]
-    for other in tensors:
-        for leaf, model in zip(other, tensors[0], strict=True):
+        for leaf, model in zip(leaves, first, strict=True):
             if leaf.shape != model.shape:
                 raise ValueError(
                     "f must return the same shape in every call, got "
                     f"{list(model.shape)} first and {list(leaf.shape)} later; pad what varies "
                     "to one shape"
                 )
-    return [torch.stack(column) for column in zip(*tensors, strict=True)], spec
+    columns = zip(*(leaves for leaves, _ in results), strict=True)
+    return [torch.stack(column) for column in columns], spec
 
 
 def _as_tensor(output: Any, points: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from ._distribution import AbstractDistribution
 from ._from_torch import FromTorch
 from ._gaussian import Gaussian
 from ._gumbel import Gumbel
+from ._hyperbolic_secant import HyperbolicSecant
 from ._laplace import Laplace
 from ._logistic import Logistic
 from ._registry import LAWS, register
@@ -29,13 +30,23 @@ __all__ = [
     "FromTorch",
     "Gaussian",
     "Gumbel",
+    "HyperbolicSecant",
     "Laplace",
     "Logistic",
     "Triangular",
     "WignerSemicircle",
 ]
 
-register(Gaussian, Logistic, Gumbel, Cauchy, Laplace, Triangular, WignerSemicircle)
+register(
+    Gaussian,
+    Logistic,
+    Gumbel,
+    Cauchy,
+    Laplace,
+    Triangular,
+    WignerSemicircle,
+    HyperbolicSecant,
+)
 
 
 def __dir__() -> list[str]:
