@@ -4,7 +4,7 @@
 is found and torch is a CUDA build, with or without a GPU in the machine. Environment variables:
 
 TORCHSMOOTH_CUDA      0: do not build `_C_cuda`; 1: build it or fail.
-TORCH_CUDA_ARCH_LIST  the architectures of `_C_cuda` (default "8.0;9.0+PTX").
+TORCH_CUDA_ARCH_LIST  the architectures of `_C_cuda` (default "7.5;8.0;8.6;9.0;10.0;12.0+PTX").
 TORCHSMOOTH_SANITIZE  1: `_C` reports memory errors and undefined behaviour while it runs; slow.
 MAX_JOBS              compilers that run at the same time.
 """
@@ -118,7 +118,7 @@ def extensions() -> list:
         )
     ]
     if wants_cuda():
-        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
+        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "7.5;8.0;8.6;9.0;10.0;12.0+PTX")
         cuda = cpp_extension.CUDAExtension(
             "torchsmooth._C_cuda",
             sources("csrc/cuda/*.cu"),

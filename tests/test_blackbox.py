@@ -226,7 +226,8 @@ def test_layer() -> None:
     for result in results[1:]:
         torch.testing.assert_close(result, results[0])
     assert torch.equal(layer.eval()(theta), ts.hard.shortest_path(theta))
-    assert "BlackBox(shortest_path, lambda_=2.0, maximize=False, event_dim=2)" in repr(layer)
+    shown = "solver=shortest_path, lambda_=2.0, maximize=False, event_dim=2, vectorized=True"
+    assert f"BlackBox({shown})" in repr(layer)
 
 
 @pytest.mark.parametrize("make", [ts.blackbox, ts.nn.BlackBox])

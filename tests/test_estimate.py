@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import torchsmooth as ts
-from torchsmooth.estimate import Estimate, estimate
+from torchsmooth._analysis.estimates import Estimate, estimate
 
 
 A = torch.tensor([1.0, -0.5], dtype=torch.float64)

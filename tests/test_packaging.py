@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from setuptools.command.egg_info import FileList
-
 from torchsmooth._ops import library
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import torchsmooth as ts
 from torchsmooth import samplers
-from torchsmooth._reference import philox
+from torchsmooth._kernels.reference import philox
 from torchsmooth.samplers import SAMPLERS, AbstractSampler, resolve_sampler, seed_tensor
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import torchsmooth as ts
 from torchsmooth import functional, soft
-from torchsmooth.soften import SOFTENED, SoftBoolean, SoftIndex, soften
+from torchsmooth._soften import SOFTENED, SoftBoolean, SoftIndex, soften
 
 
 Law = ts.AbstractDistribution

@@ -9,7 +9,8 @@ import pytest
 import scipy.special
 import scipy.stats
 import torch
-from facts import SCIPY, assert_mean, replicate
+from facts import assert_mean, replicate
+from laws import SCIPY
 from torch import Tensor
 
 import torchsmooth as ts

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from facts import SCIPY
+from laws import SCIPY
 from torch import Tensor
 
 import torchsmooth as ts
@@ -198,6 +198,17 @@ def test_laws_of_the_same_interquartile_range(reference: str) -> None:
         noise = SCIPY[other.name]
         width = torch.as_tensor(other.scale) * (noise.ppf(0.75) - noise.ppf(0.25))
         torch.testing.assert_close(width.double(), wanted.double(), rtol=1e-6, atol=0)
+
+
+def test_more_laws_of_a_kind_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are laws whose score has infinite variance: the search is as long as before."""
+    options: dict[str, Any] = dict(samplers=["mc"], antithetic=False, seed=0)
+    before = ts.tune(linear, X, 20_000, ts.Cauchy(), **options)
+    for name, law in (("another", ts.Logistic), ("compact", ts.Triangular)):
+        monkeypatch.setitem(ts.LAWS, name, law)
+    assert str(ts.tune(linear, X, 20_000, ts.Cauchy(), **options)) == str(before)
+    kinds = [c.distribution.traits.kind for c in before.candidates if c.covariate == "loo"]
+    assert len(set(kinds)) == len(kinds)
 
 
 def test_scale_matrices_are_matched() -> None:

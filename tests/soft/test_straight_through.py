@@ -6,7 +6,7 @@ from torch import Tensor
 
 import torchsmooth as ts
 from torchsmooth import soft
-from torchsmooth.straight_through import straight_through
+from torchsmooth._straight_through import straight_through
 
 
 NOISE = ts.Logistic(0.5)
