@@ -18,7 +18,7 @@ CUDA_ARCH ?= 9.0
 # A process per core; set WORKERS=0 to have all output of one test at a time, or a debugger.
 WORKERS ?= auto
 PYTEST_ARGS ?=
-# Every N-th parameter set of each test is run: 1 is all, and takes most of an hour.
+# Every N-th parameter set of each test is run; 1 is all.
 SANITIZE_EVERY ?= 16
 
 # The tests that call the CPU ops, directly or through thin functions.
