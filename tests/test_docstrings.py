@@ -154,7 +154,7 @@ def edited_files() -> Iterator[Path]:
             yield file
 
 
-@pytest.mark.parametrize("file", edited_files(), ids=lambda file: str(file.relative_to(ROOT)))
+@pytest.mark.parametrize("file", list(edited_files()), ids=lambda file: str(file.relative_to(ROOT)))
 def test_docstrings_begin_with_their_subject(file: Path) -> None:
     """No docstring opens with "What ..."."""
     for node in ast.walk(ast.parse(file.read_text())):

@@ -1,4 +1,4 @@
-"""Gradients for what has none: sorting, shortest paths, renderers, simulators, branches."""
+"""Gradients for functions that have none: sorting, shortest paths, renderers, simulators."""
 
 from importlib import metadata as _metadata
 from typing import NoReturn

@@ -121,7 +121,7 @@ def check_quantile(q: object) -> float | Tensor:
 
 
 class GridOptions(NamedTuple):
-    """What a path through a grid may do, in the order of the ops' schemas.
+    """The options of a path through a grid, in the order of the ops' schemas.
 
     `source` and `target` count the cells in row-major order.
     """

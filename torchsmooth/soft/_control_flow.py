@@ -323,8 +323,8 @@ def _check_leaf(leaf: object, name: str) -> Tensor:
     if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
         got = leaf.dtype if isinstance(leaf, Tensor) else type(leaf).__name__
         raise TypeError(
-            f"{name} must consist of floating-point tensors, got {got}; a blend of anything else "
-            "is not of its type, so convert it"
+            f"{name} must consist of floating-point tensors, got {got}; convert it, because only "
+            "floating-point values can be blended"
         )
     return leaf
 
