@@ -3,7 +3,8 @@
 #   make demo    environment, build, then the main job: learn to sort numbers from their order alone
 #   make test    environment, build, all tests
 #
-# Others: lint, abi, cuda (compiles, links and loads the CUDA library, with or without a GPU), clean.
+# Others: lint, abi, cuda (compiles, links and loads the CUDA library, with or without a GPU),
+# cuda-static, gpu-check, clean.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,6 +15,7 @@ CUDA_TORCH ?= torch torchvision
 # One architecture is enough to see that everything compiles; a wheel has more, see setup.py.
 CUDA_ARCH ?= 9.0
 PYTEST_ARGS ?=
+MINUTES ?= 10
 
 # Examples that torchvision is needed for, which the CUDA environment has.
 TORCHVISION_TESTS := tests/examples/test_mnist_sort.py tests/examples/test_warcraft.py
@@ -22,7 +24,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 BUILD_TOOLS := "setuptools>=77" wheel ninja
 SOURCES := setup.py $(shell find csrc -type f)
 
-.PHONY: demo test lint abi cuda clean
+.PHONY: demo test lint abi cuda cuda-static gpu-check clean
 
 demo: $(VENV)/.built
 	$(VENV)/bin/python examples/mnist_sort.py
@@ -60,6 +62,15 @@ cuda: $(CUDA_VENV)/.installed $(VENV)/.built
 	TORCHSMOOTH_CUDA=1 TORCH_CUDA_ARCH_LIST=$(CUDA_ARCH) $(CUDA_VENV)/bin/python $(PIP) --no-build-isolation --force-reinstall --no-deps .
 	$(VENV)/bin/torch-abi-audit --check torch $(CUDA_VENV)/lib/python*/site-packages/torchsmooth/_C_cuda.so
 	$(CUDA_VENV)/bin/pytest tests/test_cuda_library.py $(PYTEST_ARGS)
+
+# Registers, spills and occupancy of the CUDA kernels, from what nvcc compiles; no GPU is needed.
+cuda-static: $(VENV)/.built
+	$(VENV)/bin/python tools/cuda_static.py
+
+# For whoever has a GPU, with a CUDA build of torch in $(PYTHON)'s environment: builds, compares,
+# sanitizes and times for MINUTES, and writes a page to send with an issue. Again: goes on from there.
+gpu-check:
+	$(PYTHON) tools/gpu_check.py --minutes $(MINUTES)
 
 $(CUDA_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(CUDA_VENV)
