@@ -5,7 +5,8 @@
 #   make quick   environment, build, a part of each test that takes no seconds
 #
 # Others: lint, abi, cuda (compiles, links and loads the CUDA library, with or without a GPU), clean,
-# wheel, sanitize (finds memory errors and undefined behaviour of the CPU kernels).
+# wheel, sanitize (finds memory errors and undefined behaviour of the CPU kernels), cuda-static (what
+# nvcc made of the kernels), gpu-check (for a machine with a GPU).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,12 +19,13 @@ CUDA_ARCH ?= 9.0
 # A process per core; set WORKERS=0 to have all output of one test at a time, or a debugger.
 WORKERS ?= auto
 PYTEST_ARGS ?=
-# Every N-th parameter set of each test is run: 1 is all, and takes most of an hour.
+# Every N-th parameter set of each test is run; 1 is all.
 SANITIZE_EVERY ?= 16
 
 # The tests that call the CPU ops, directly or through thin functions.
 SANITIZE_TESTS := $(addprefix tests/,test_ops.py test_bad_input.py test_functional.py test_hard.py \
 	test_render.py test_shortest_path.py test_shortest_path_graph.py test_sort_family.py)
+MINUTES ?= 10
 
 # Examples that torchvision is needed for, which the CUDA environment has.
 TORCHVISION_TESTS := tests/examples/test_mnist_sort.py tests/examples/test_warcraft.py
@@ -32,7 +34,7 @@ PIP := -m pip --quiet --disable-pip-version-check
 BUILD_TOOLS := "setuptools>=77" wheel ninja
 SOURCES := setup.py $(shell find csrc -type f)
 
-.PHONY: demo test quick sanitize lint abi wheel cuda clean
+.PHONY: demo test quick sanitize lint abi wheel cuda cuda-static gpu-check clean
 
 demo: $(VENV)/.built
 	$(VENV)/bin/python examples/mnist_sort.py
@@ -96,6 +98,15 @@ cuda: $(CUDA_VENV)/.installed wheel
 	TORCHSMOOTH_CUDA=1 TORCH_CUDA_ARCH_LIST=$(CUDA_ARCH) $(CUDA_VENV)/bin/python $(PIP) install --no-build-isolation --force-reinstall --no-deps dist/*.tar.gz
 	$(VENV)/bin/torch-abi-audit --check torch $(CUDA_VENV)/lib/python*/site-packages/torchsmooth/_C_cuda.so
 	$(CUDA_VENV)/bin/pytest tests/test_cuda_library.py $(PYTEST_ARGS)
+
+# Registers, spills and occupancy of the CUDA kernels, from what nvcc compiles; no GPU is needed.
+cuda-static: $(VENV)/.built
+	$(VENV)/bin/python tools/cuda_static.py
+
+# For whoever has a GPU, with a CUDA build of torch in $(PYTHON)'s environment: builds, compares,
+# sanitizes and times for MINUTES, and writes a page to send with an issue. Again: goes on from there.
+gpu-check:
+	$(PYTHON) tools/gpu_check.py --minutes $(MINUTES)
 
 $(CUDA_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(CUDA_VENV)

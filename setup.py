@@ -49,14 +49,17 @@ from torch.utils import cpp_extension  # noqa: E402
 ROOT = Path(__file__).parent
 # Torch 2.10: one byte each for major and minor, see torch/headeronly/version.h.
 ABI = "-DTORCH_TARGET_VERSION=0x020a000000000000"
+PREFIX_MAPS = [
+    f"-ffile-prefix-map={folder}/=" for folder in (ROOT.resolve(), *cpp_extension.include_paths())
+]
 CXX = [
     ABI,
     "-std=c++20",
     "-O3",
     "-g0",
     "-fvisibility=hidden",
-    # Errors show paths of the repository, not of the machine that built it.
-    f"-ffile-prefix-map={ROOT.resolve()}/=",
+    # Errors show paths of the repository and of torch, not of the machine that built it.
+    *PREFIX_MAPS,
     # What lets loops with square roots and selections vectorise. No reassociation, no contraction:
     # the kernels say themselves where a multiply-add is fused.
     "-fno-math-errno",
@@ -78,7 +81,7 @@ NVCC = [
     "-fmad=false",
     "-Xfatbin=-compress-all",
     "--threads=2",
-    f"-Xcompiler=-fvisibility=hidden,-ffile-prefix-map={ROOT.resolve()}/=",
+    f"-Xcompiler={','.join(['-fvisibility=hidden', *PREFIX_MAPS])}",
 ]
 
 

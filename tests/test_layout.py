@@ -37,8 +37,8 @@ FLOORS = (
     "_analysis",
     "nn",
     "_soften",
-    "__main__",
     "",  # the package's own namespace
+    "__main__",
 )
 NAMESPACES = (
     "torchsmooth",

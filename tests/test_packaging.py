@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from setuptools.command.egg_info import FileList
-from torchsmooth._ops import library
+
+from torchsmooth._kernels import library
 
 
 ROOT = Path(__file__).parents[1]

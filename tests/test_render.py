@@ -413,7 +413,15 @@ def test_a_vertex_without_faces_changes_no_bit(output, passes):
         pose = scene(torch.float32)[0].requires_grad_()
         scale = SCALE.float().requires_grad_()
         image = ts.functional.render(
-            pose, vertices, faces, ts.Logistic(scale), image_size=17, output=output, seed=7
+            pose,
+            vertices,
+            faces,
+            ts.Logistic(scale),
+            image_size=17,
+            output=output,
+            num_samples=36,  # so few are one task, whose sums lie behind its scratch
+            sampler="mc",
+            seed=7,
         )
         return image, *torch.autograd.grad(image.square().sum(), (pose, scale))
 

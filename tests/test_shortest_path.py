@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from paths import (
     assert_cheapest,
     assert_is_path,
     assert_same_mean,
+    dijkstra_cost,
     expected,
     random_weights,
 )
@@ -70,6 +72,42 @@ def test_mazes(device: torch.device) -> None:
     weights[:, 1::4, -1] = weights[:, 3::4, 0] = 1
     path = ts.hard.shortest_path(weights.to(device), neighbors=4, target=(-1, 0)).cpu()
     torch.testing.assert_close(path, (weights == 1).float())
+
+
+def staircases(side: int) -> Tensor:
+    """Diagonal corridors of steps, joined at their ends in turn: every step is a turn."""
+    row, column = torch.arange(side).unsqueeze(1), torch.arange(side)
+    diagonal = row + column
+    door = torch.where(diagonal // 4 % 2 == 0, column < 2, row < 2)
+    return torch.where((diagonal % 4 < 2) | door, 1.0, 1e4)
+
+
+@pytest.mark.parametrize("neighbors", [4, 8])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("grids", [1, 2, 16, 17])
+def test_searched_paths_are_the_twins(grids: int, dtype: torch.dtype, neighbors: int) -> None:
+    """Ties included, where sweeps give up and where they are not tried."""
+    kinds = [random_weights(kind, (grids, 24, 24)) for kind in range(4)]
+    mazes = staircases(24).expand(grids, 24, 24) * torch.randint(1, 3, (grids, 24, 24))
+    for weights in (*kinds, mazes):
+        arguments = (weights.to(dtype), neighbors, 0, 24 * 24 - 1, 1e-3)
+        path = torch.ops.torchsmooth.hard_shortest_path(*arguments)
+        assert torch.equal(path, reference.hard_shortest_path(*arguments))
+
+
+def test_mazes_take_no_longer_than_dijkstra() -> None:
+    """The best of three, against twice scipy's best of three."""
+    weights = staircases(384).double()
+    times, costs = [], []
+    for _ in range(3):
+        start = time.perf_counter()
+        path = ts.hard.shortest_path(weights, neighbors=4)
+        middle = time.perf_counter()
+        costs.append(dijkstra_cost(weights.numpy(), 4, (0, 0), (383, 383)))
+        times.append((middle - start, time.perf_counter() - middle))
+    assert float((path * weights).sum()) == costs[0]
+    ours, scipys = (min(pair) for pair in zip(*times, strict=True))
+    assert ours <= 2 * scipys
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

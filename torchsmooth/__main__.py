@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from . import __version__
-from ._ops import NAMES, TWINS_ON_CUDA
+from ._kernels.library import NAMES, TWINS_ON_CUDA
 
 
 FOLDER = Path(__file__).parent

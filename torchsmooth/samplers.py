@@ -130,8 +130,14 @@ class AbstractSampler(abc.ABC):
                 f"dtype must be a floating-point type, got {dtype}; pass for example torch.float32"
             )
         self.validate(num_samples, n, antithetic)
+        elements = math.prod(batch_shape)
+        if min(batch_shape, default=0) < 0 or elements > _WORDS:
+            raise ValueError(
+                "batch_shape must be of at most 2^32 elements and without negative sizes, got "
+                f"{tuple(batch_shape)}; draw a smaller batch"
+            )
         target = torch.empty(0, device=device).device
-        rows = math.prod(batch_shape) * num_samples
+        rows = elements * num_samples
         words = torch.ops.torchsmooth.words(
             seed_tensor(seed, target),
             self.directions(n, target),

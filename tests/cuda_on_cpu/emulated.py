@@ -1,6 +1,5 @@
 """Emulated kernels, loaded: what runs, what ran, and under which settings."""
 
-import collections
 import ctypes
 import os
 import re
@@ -9,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -59,14 +59,29 @@ def kernel_names(library: Emulated) -> dict[int, str]:
     return names
 
 
-def launches(library: Emulated) -> collections.Counter[str]:
-    """How often each kernel was launched in this process; 0 for those that were not."""
-    counts = collections.Counter(dict.fromkeys(kernel_names(library).values(), 0))
-    names = kernel_names(library)
+@dataclass(frozen=True)
+class Statistics:
+    """What was launched of a kernel; shared memory is in bytes, the most of all launches."""
+
+    launches: int = 0
+    blocks: int = 0
+    threads: int = 0
+    dynamic: int = 0
+    declared: int = 0
+
+
+def statistics(library: Emulated) -> dict[str, Statistics]:
+    """Of every kernel, what this process has launched. A kernel that is in several files counts as
+    one: it has the launches of the file with the fewest."""
+    launched = {}
     with tempfile.NamedTemporaryFile("r") as file:
         if ctypes.CDLL(str(library.path)).emulator_write_statistics(file.name.encode()) != 0:
             raise RuntimeError("the emulator could not write what it has counted")
         for line in file:
-            address, count, *_ = (int(word) for word in line.split())
-            counts[names[address]] += count
-    return counts
+            address, *row = (int(word) for word in line.split())
+            launched[address] = Statistics(*row)
+    result: dict[str, Statistics] = {}
+    for address, name in kernel_names(library).items():
+        row = launched.get(address, Statistics())
+        result[name] = min(row, result.get(name, row), key=lambda one: one.launches)
+    return result

@@ -13,7 +13,7 @@ import argparse
 import itertools
 import sys
 
-from emulated import launches, load
+from emulated import load, statistics
 from emulator_build import VARIANTS, build
 from kernel_cases import FAMILIES, run_cases
 
@@ -36,8 +36,8 @@ def main() -> int:
     for family, count in report.counts.items():
         print(f"{count:6} {family}")
     if options.launches:
-        for name, count in sorted(launches(library).items()):
-            print(f"{count:6} {name}")
+        for name, row in sorted(statistics(library).items()):
+            print(f"{row.launches:6} {name}")
     for failure in report.failures:
         print(failure)
     print(f"{report.counts.total()} cases, {len(report.failures)} failed")

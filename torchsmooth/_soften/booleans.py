@@ -3,6 +3,7 @@
 Each gets the function that was called and its arguments.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +12,16 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .. import soft
-from .stands import (
-    EVENTS,
+from .._torch_internals import values_are_readable
+from .soft_tensors import (
+    BOOLEAN_RULES,
     Apply,
     SoftBoolean,
-    Stand,
-    StandRule,
+    SoftRule,
+    SoftTensor,
     contains,
     define,
+    dtype_of,
     refusal,
     without_integers,
 )
@@ -91,8 +94,36 @@ def _where(func: Callable[..., Any], condition: Any, *sides: Any, **named: Any) 
             f"torch.where expects a condition, got {type(condition).__name__}", "compare it first"
         )
     p = condition.probability
-    blend = soft.where(p, _number(a, p), _number(b, p))
+    blend = _blend(p, _number(a, p), _number(b, p))
     return SoftBoolean(blend) if _is_event(a) and _is_event(b) else blend
+
+
+def _blend(p: Tensor, a: Any, b: Any) -> Tensor:
+    """The expectation; where one side is infinite, as masks are, that of exponentials.
+
+    The expectation of x and -inf is -inf, however improbable -inf is. Masks of -inf are made for
+    what follows them, a softmax or another exponential, and there x counts with its probability: so
+    it is log E exp. The same holds for +inf with -log E exp(-...).
+    """
+    a, b = _side(a, p), _side(b, p)
+    of_a, of_b = (side.abs() >= torch.finfo(side.dtype).max for side in (a, b))
+    if all(values_are_readable(mask) and not bool(mask.any()) for mask in (of_a, of_b)):
+        return soft.where(p, a, b)
+    expected = soft.where(p, torch.where(of_a, 0.0, a), torch.where(of_b, 0.0, b))
+    both = torch.where(p == 1, a, torch.where(p == 0, b, 0.5 * a + 0.5 * b))
+    number, infinity = torch.where(of_a, b, a), torch.where(of_a, a, b)
+    probability = torch.where(of_a, 1 - p, p)
+    possible = probability > 0
+    # -inf at 0, where the derivative is 0 instead of infinite.
+    logarithm = torch.where(possible, torch.where(possible, probability, 1.0).log(), -math.inf)
+    one = number + torch.where(infinity < 0, logarithm, -logarithm)
+    return torch.where(of_a & of_b, both, torch.where(of_a | of_b, one, expected))
+
+
+def _side(value: Any, p: Tensor) -> Tensor:
+    if isinstance(value, Tensor):
+        return value if value.is_floating_point() else value.to(p.dtype)
+    return torch.full((), float(value), dtype=p.dtype, device=p.device)
 
 
 def _number(value: Any, like: Tensor) -> Any:
@@ -173,7 +204,9 @@ def _expected(func: Callable[..., Any], input: SoftBoolean, **_: Any) -> Tensor:
 def _to(func: Callable[..., Any], input: Any, *args: Any, **kwargs: Any) -> Any:
     if not isinstance(input, SoftBoolean):  # x.to(event)
         raise args[0]._refuse("conversion to its type")
-    asked = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.dtype)]
+    if func is Tensor.type and not args and not kwargs:  # the name of its type
+        return "torch.BoolTensor"
+    asked = {dtype_of(value) for value in (*args, *kwargs.values())} - {None}
     args, kwargs, _ = without_integers(args, kwargs)
     p = input.probability.to(*args, **kwargs) if args or kwargs else input.probability
     return p if asked and torch.bool not in asked else SoftBoolean(p)
@@ -183,16 +216,23 @@ def _itself(func: Callable[..., Any], input: SoftBoolean) -> SoftBoolean:
     return input
 
 
+SHAPED_LIKE = (Tensor.expand_as, Tensor.view_as, Tensor.reshape_as)
+
+
 def _reshaping(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Operators that move entries about: events stay events."""
     first = args[0] if args else next(iter(kwargs.values()))
+    if func in SHAPED_LIKE and isinstance(args[1], SoftTensor):  # whose shape alone matters
+        args = (first, torch.empty(args[1].shape, device="meta"))
+        if isinstance(first, Tensor):
+            return func(*args)
     if isinstance(first, list | tuple):  # cat, stack: events, unless numbers are among them
         like = next(_numbers(v) for v in first if isinstance(v, SoftBoolean))
         events = all(_is_event(v) for v in first)
         first = [_number(v, like) for v in first]
     else:
         events = isinstance(first, SoftBoolean)
-        if not events or contains(Stand, (*args[1:], *kwargs.values())):
+        if not events or contains(SoftTensor, (*args[1:], *kwargs.values())):
             return _index_by_event(func, *args, **kwargs)
         first = first.probability
     result = func(first, *args[1:], **kwargs)
@@ -213,7 +253,7 @@ def _index_by_event(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def assign(func: Callable[..., Any], input: Any, item: Any, value: Any) -> None:
-    if contains(Stand, (item,)):
+    if contains(SoftTensor, (item,)):
         raise refusal(
             "assignment at a soft boolean or a soft index changes a part of x that is not certain",
             "use x = torch.where(condition, value, x)",
@@ -238,37 +278,45 @@ for _name, _twin in (
     ("xor", soft.logical_xor),
 ):
     _aliases = (f"logical_{_name}", f"bitwise_{_name}", f"__{_name}__")
-    define(EVENTS, f"ts.soft.{_aliases[0]}", _pair_of_events(_twin), *_aliases)
-define(EVENTS, "ts.soft.logical_not", _not_event, "logical_not", "bitwise_not")
-define(EVENTS, "ts.soft.logical_xor", _pair_of_events(soft.logical_xor), "ne", "not_equal")
-define(EVENTS, "not of ts.soft.logical_xor", _pair_of_events(_same_event), "eq")
-define(EVENTS, "ts.soft.all", _reduce_events(soft.all), "all")
-define(EVENTS, "ts.soft.any", _reduce_events(soft.any), "any")
-define(EVENTS, "ts.soft.where", _where, "where")
-EVENTS[Tensor.where] = StandRule("where", "ts.soft.where", _where_method)
-define(EVENTS, "ts.soft.where", _masked_fill, "masked_fill")
-EVENTS[torch.ops.higher_order.cond] = StandRule(
+    define(BOOLEAN_RULES, f"ts.soft.{_aliases[0]}", _pair_of_events(_twin), *_aliases)
+define(BOOLEAN_RULES, "ts.soft.logical_not", _not_event, "logical_not", "bitwise_not")
+define(
+    BOOLEAN_RULES,
+    "ts.soft.logical_xor",
+    _pair_of_events(soft.logical_xor),
+    "ne",
+    "not_equal",
+    "__ne__",
+)
+define(BOOLEAN_RULES, "not of ts.soft.logical_xor", _pair_of_events(_same_event), "eq", "__eq__")
+define(BOOLEAN_RULES, "ts.soft.all", _reduce_events(soft.all), "all")
+define(BOOLEAN_RULES, "ts.soft.any", _reduce_events(soft.any), "any")
+define(BOOLEAN_RULES, "ts.soft.where", _where, "where")
+BOOLEAN_RULES[Tensor.where] = SoftRule("where", "ts.soft.where", _where_method)
+define(BOOLEAN_RULES, "ts.soft.where", _masked_fill, "masked_fill")
+BOOLEAN_RULES[torch.ops.higher_order.cond] = SoftRule(
     "cond", "ts.soft.where of both branches", both_branches
 )
-define(EVENTS, None, _sum_or_or, "add")
-define(EVENTS, None, _product_or_and, "mul", "multiply")
-define(EVENTS, None, _arithmetic, "sub", "subtract", "rsub")
-define(EVENTS, None, _quotient, "div", "divide", "true_divide", "__truediv__")
-define(EVENTS, None, _in_place, "add_", "sub_", "mul_", "__iadd__", "__isub__", "__imul__")
-define(EVENTS, None, _reduction, "sum", "mean", "cumsum")
-define(EVENTS, None, _count, "count_nonzero")
-define(EVENTS, None, _conversion, "float", "double", "half", "bfloat16")
-define(EVENTS, None, _expected, "int", "long", "short", "char", "byte")
-define(EVENTS, None, _itself, "bool")
-define(EVENTS, None, _to, "to", "type", "type_as")
+define(BOOLEAN_RULES, None, _sum_or_or, "add")
+define(BOOLEAN_RULES, None, _product_or_and, "mul", "multiply")
+define(BOOLEAN_RULES, None, _arithmetic, "sub", "subtract", "rsub")
+define(BOOLEAN_RULES, None, _quotient, "div", "divide", "true_divide", "__truediv__")
+define(BOOLEAN_RULES, None, _in_place, "add_", "sub_", "mul_", "__iadd__", "__isub__", "__imul__")
+define(BOOLEAN_RULES, None, _reduction, "sum", "mean", "cumsum")
+define(BOOLEAN_RULES, None, _count, "count_nonzero")
+define(BOOLEAN_RULES, None, _conversion, "float", "double", "half", "bfloat16")
+define(BOOLEAN_RULES, None, _expected, "int", "long", "short", "char", "byte")
+define(BOOLEAN_RULES, None, _itself, "bool")
+define(BOOLEAN_RULES, None, _to, "to", "type", "type_as")
 _RESHAPING = (
-    "reshape view flatten unflatten ravel unsqueeze squeeze transpose swapaxes swapdims permute t "
-    "movedim moveaxis expand broadcast_to expand_as stack cat concat hstack vstack flip roll tile "
-    "repeat repeat_interleave chunk split unbind tensor_split diagonal tril triu clone contiguous "
-    "detach cpu cuda __getitem__ select narrow gather index_select take_along_dim"
+    "reshape view view_as reshape_as flatten unflatten ravel unsqueeze squeeze transpose swapaxes "
+    "swapdims permute t movedim moveaxis expand broadcast_to expand_as stack cat concat hstack "
+    "vstack flip roll tile repeat repeat_interleave chunk split unbind tensor_split diagonal "
+    "tril triu clone contiguous detach cpu cuda __getitem__ select narrow gather index_select "
+    "take_along_dim"
 ).split()
-define(EVENTS, None, _reshaping, *_RESHAPING)
+define(BOOLEAN_RULES, None, _reshaping, *_RESHAPING)
 _INFORMATION = "size dim numel nelement stride is_contiguous get_device __len__".split()
-define(EVENTS, None, _information, *_INFORMATION)
-define(EVENTS, None, _index_by_event, "masked_select", "masked_scatter", "index_put")
-define(EVENTS, None, assign, "__setitem__")
+define(BOOLEAN_RULES, None, _information, *_INFORMATION)
+define(BOOLEAN_RULES, None, _index_by_event, "masked_select", "masked_scatter", "index_put")
+define(BOOLEAN_RULES, None, assign, "__setitem__")

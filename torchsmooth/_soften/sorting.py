@@ -14,7 +14,7 @@ from .. import functional, soft
 from ..distributions import AbstractDistribution, Gumbel
 from ..samplers import seed_tensor
 from .options import Options
-from .stands import SoftIndex, refusal
+from .soft_tensors import SoftIndex, refusal
 
 
 Result = tuple[str, Any]

@@ -33,7 +33,7 @@ _BETWEEN = (
 )
 
 
-class Place(NamedTuple):
+class SourceLine(NamedTuple):
     """A line of a program."""
 
     file: str
@@ -43,7 +43,7 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
-def caller() -> Place | None:
+def caller() -> SourceLine | None:
     """The line that called an operator; None if that is code of torch or of this package."""
     for place, library in _traced() if torch.compiler.is_compiling() else _frames():
         if not place.file.startswith(_BETWEEN):
@@ -51,7 +51,7 @@ def caller() -> Place | None:
     return None
 
 
-def innermost_user() -> Place:
+def innermost_user() -> SourceLine:
     """The innermost line that is neither torch's nor this package's."""
     for place, library in _traced() if torch.compiler.is_compiling() else _frames():
         if not library:
@@ -59,7 +59,7 @@ def innermost_user() -> Place:
     raise AssertionError("some program must have called")
 
 
-def _frames() -> Iterator[tuple[Place, bool]]:
+def _frames() -> Iterator[tuple[SourceLine, bool]]:
     """The lines being executed, innermost first, and whether they are a library's."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -68,15 +68,15 @@ def _frames() -> Iterator[tuple[Place, bool]]:
         if code.co_filename.startswith("<eval_with_key>") and outer is not None:
             # A graph that Dynamo made: its operators have been replaced when it was traced.
             library = outer.f_code.co_filename.startswith(COMPILER_FOLDER)
-        yield Place(code.co_filename, frame.f_lineno), library
+        yield SourceLine(code.co_filename, frame.f_lineno), library
         frame = outer
 
 
 @constant_in_graphs
-def _traced() -> list[tuple[Place, bool]]:
+def _traced() -> list[tuple[SourceLine, bool]]:
     """The lines being traced by Dynamo, which runs this function while it traces."""
     return [
-        (Place(file, line), file.startswith((_TORCH, _PACKAGE)))
+        (SourceLine(file, line), file.startswith((_TORCH, _PACKAGE)))
         for file, line in lines_being_traced()
     ]
 

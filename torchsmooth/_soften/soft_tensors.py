@@ -1,7 +1,7 @@
-"""What stands for bool and integer tensors in a softened program.
+"""Soft booleans and soft indices: bool and integer tensors of a softened program.
 
-Not tensors: operators that are not in the tables here have no chance to take their numbers for
-those of the hard program. `events` and `indices` fill the tables.
+They are no tensors: an operator that is not in the tables here raises, and cannot take their
+probabilities for the numbers of the hard program. `booleans` and `indices` fill the tables.
 """
 
 import functools
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from .places import innermost_user
+from .source_lines import innermost_user
 
 
 # torch's functions, which also take what is no tensor but has `__torch_function__`.
@@ -26,13 +26,10 @@ def refusal(what: str, remedy: str) -> ValueError:
     return ValueError(f"{innermost_user()}: {what}; {remedy}")
 
 
-class Stand:
-    """What stands in a softened program for a tensor that it cannot be.
+class SoftTensor:
+    """A random bool or integer tensor, of which the program knows the probabilities."""
 
-    Not a tensor: an operator that is not in the tables has no chance to take its numbers for those
-    of the hard program.
-    """
-
+    shape: Any  # torch.Size, computed by soft booleans
     _noun: str
     _number: str  # how a program gets at the numbers
 
@@ -44,7 +41,7 @@ class Stand:
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        return apply_to_stands(func, args, kwargs or {})[1]
+        return apply_to_soft(func, args, kwargs or {})[1]
 
     def _refuse(self, what: str) -> ValueError:
         return refusal(
@@ -88,7 +85,7 @@ class Stand:
 
 
 def _refused(symbol: str) -> Callable[..., Any]:
-    def refused(self: Stand, *_: Any) -> Any:
+    def refused(self: SoftTensor, *_: Any) -> Any:
         raise self._refuse(symbol)
 
     return refused
@@ -115,19 +112,19 @@ for _symbol, _names in {
     "abs()": "abs",
 }.items():
     for _name in _names.split():
-        setattr(Stand, f"__{_name}__", _refused(_symbol))
+        setattr(SoftTensor, f"__{_name}__", _refused(_symbol))
 
 
 @final
-class SoftBoolean(Stand):
+class SoftBoolean(SoftTensor):
     """The result of a comparison inside a block of `soften`: events with their probabilities.
 
-    Stands for a bool tensor. `&`, `|`, `^`, `~`, `all`, `any`, `==` and `!=` combine events, taken
-    to be independent, as in `torchsmooth.soft`; `torch.where` and `masked_fill` blend by it. Sums
-    and products with numbers take the probabilities, as they take 0 and 1 of a bool tensor; so do
-    `float()` and the other conversions, `int()` and `long()` included: the result is the expected
-    number, floating-point. Whatever else needs a value (`if`, `while`, `assert`, masks, `item`)
-    raises.
+    It takes the place of a bool tensor. `&`, `|`, `^`, `~`, `all`, `any`, `==` and `!=` combine
+    events, taken to be independent, as in `torchsmooth.soft`; `torch.where` and `masked_fill` blend
+    by it. Sums and products with numbers take the probabilities, as they take 0 and 1 of a bool
+    tensor; so do `float()` and the other conversions, `int()` and `long()` included: the result is
+    the expected number, floating-point. Whatever else needs a value (`if`, `while`, `assert`,
+    masks, `item`) raises.
 
     >>> import torch, torchsmooth as ts
     >>> with ts.soften(ts.Logistic()):
@@ -152,7 +149,7 @@ class SoftBoolean(Stand):
         raise self._refuse("a Python branch (if, while, assert, and, or, not)")
 
     dtype = torch.bool
-    """That of the tensor it stands for."""
+    """That of the hard program's tensor."""
 
     @property
     def shape(self) -> torch.Size:
@@ -188,13 +185,13 @@ class SoftBoolean(Stand):
         return f"SoftBoolean({self.probability!r})"
 
     def __getitem__(self, item: Any) -> Any:
-        return apply_to_stands(Tensor.__getitem__, (self, item), {})[1]
+        return apply_to_soft(Tensor.__getitem__, (self, item), {})[1]
 
     def __setitem__(self, item: Any, value: Any) -> None:
         raise self._refuse_in_place("condition[...] = value")
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        if not name.endswith("_") and getattr(Tensor, name, None) in EVENTS:
+        if not name.endswith("_") and getattr(Tensor, name, None) in BOOLEAN_RULES:
             return functools.partial(_method, getattr(Tensor, name), self)
         raise AttributeError(
             f"{innermost_user()}: a soft boolean has no {name}; call .float() first for its "
@@ -293,11 +290,11 @@ class SoftBoolean(Stand):
 
 
 @final
-class SoftIndex(Stand):
+class SoftIndex(SoftTensor):
     """The result of argmax, argsort and the like inside a block of `soften`: a random index.
 
-    Stands for an integer tensor of shape [...]; `probabilities` is [..., n], the law of each of its
-    entries on 0, ..., n - 1. It indexes a dimension of tensors (`x[index]`, `gather`,
+    It takes the place of an integer tensor of shape [...]; `probabilities` is [..., n], the law of
+    each of its entries on 0, ..., n - 1. It indexes a dimension of tensors (`x[index]`, `gather`,
     `take_along_dim`, `index_select`, `take`, `F.embedding`), which gives the expected entry; it
     turns into expected one-hot vectors (`F.one_hot`); `==` and `!=` with integers give a
     `SoftBoolean`; `.float()` gives the expected index. Whatever else needs a value raises.
@@ -344,13 +341,15 @@ class SoftIndex(Stand):
         raise self._refuse("a Python branch (if, while, assert, and, or, not)")
 
     def __getattr__(self, name: str) -> Any:
+        if not name.endswith("_") and getattr(Tensor, name, None) in INDEX_RULES:
+            return functools.partial(_method, getattr(Tensor, name), self)
         ranks = "use ts.functional.rank for ranks, or " if name == "argsort" else ""
         raise AttributeError(
             f"{innermost_user()}: a soft index has no {name}; {ranks}{self._remedy}"
         )
 
     dtype = torch.int64
-    """That of the tensor it stands for."""
+    """That of the hard program's tensor."""
 
     @property
     def ndim(self) -> int:
@@ -379,7 +378,7 @@ class SoftIndex(Stand):
 
     def __getitem__(self, item: Any) -> "SoftIndex":
         items = item if isinstance(item, tuple) else (item,)
-        if any(isinstance(i, Tensor | Stand) for i in items):
+        if any(isinstance(i, Tensor | SoftTensor) for i in items):
             raise self._refuse("indexing by a tensor")
         if Ellipsis in items:
             items = (*items, slice(None))
@@ -408,8 +407,13 @@ class SoftIndex(Stand):
     def long(self) -> "SoftIndex":
         return self
 
-    def detach(self) -> "SoftIndex":
-        return SoftIndex(self.probabilities.detach())
+    @property
+    def T(self) -> "SoftIndex":
+        return _method(Tensor.t, self)
+
+    @property
+    def mT(self) -> "SoftIndex":
+        return _method(Tensor.transpose, self, -1, -2)
 
     def float(self) -> Tensor:
         """The expected index."""
@@ -440,8 +444,8 @@ pytree.register_pytree_node(
 )
 
 
-def _method(func: Callable[..., Any], self: Stand, *args: Any, **kwargs: Any) -> Any:
-    return apply_to_stands(func, (self, *args), kwargs)[1]
+def _method(func: Callable[..., Any], self: SoftTensor, *args: Any, **kwargs: Any) -> Any:
+    return apply_to_soft(func, (self, *args), kwargs)[1]
 
 
 def contains(kind: type | tuple[type, ...], values: Iterable[Any]) -> bool:
@@ -453,6 +457,14 @@ def contains(kind: type | tuple[type, ...], values: Iterable[Any]) -> bool:
     return False
 
 
+def dtype_of(value: Any) -> torch.dtype | None:
+    """The type that an argument of `to`, `type` or `type_as` asks for, if it is one."""
+    value = getattr(value, "dtype", value)  # of a tensor, or of a type such as LongTensor
+    if isinstance(value, str):
+        value = getattr(torch, value.rpartition(".")[2].lower().replace("tensor", ""), None)
+    return value if isinstance(value, torch.dtype) else None
+
+
 def without_integers(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any], torch.dtype | None]:
@@ -461,10 +473,13 @@ def without_integers(
     def kept(value: Any) -> Any:
         if isinstance(value, Tensor | SoftBoolean | SoftIndex):
             return value.dtype if value.dtype.is_floating_point else value.device
-        return value
+        return value if isinstance(value, bool) else dtype_of(value) or value
 
     args = tuple(map(kept, args))
     kwargs = {name: kept(value) for name, value in kwargs.items()}
+    for name in {"other", "tensor"} & kwargs.keys():  # of which the type or the device is left
+        value = kwargs.pop(name)
+        kwargs["dtype" if isinstance(value, torch.dtype) else "device"] = value
     types = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.dtype)]
     floating = [t for t in types if t.is_floating_point]
     if types and not floating:
@@ -476,14 +491,14 @@ def without_integers(
 Apply = Callable[..., Any]
 
 
-class StandRule(NamedTuple):
+class SoftRule(NamedTuple):
     operator: str
     twin: str | None  # None: nothing is replaced that a program would notice
     apply: Apply
 
 
-EVENTS: dict[Callable[..., Any], StandRule] = {}
-INDICES: dict[Callable[..., Any], StandRule] = {}
+BOOLEAN_RULES: dict[Callable[..., Any], SoftRule] = {}
+INDEX_RULES: dict[Callable[..., Any], SoftRule] = {}
 
 
 def functions(*names: str) -> Iterator[Callable[..., Any]]:
@@ -499,17 +514,17 @@ def functions(*names: str) -> Iterator[Callable[..., Any]]:
 
 
 def define(
-    table: dict[Callable[..., Any], StandRule], twin: str | None, apply: Apply, *names: str
+    table: dict[Callable[..., Any], SoftRule], twin: str | None, apply: Apply, *names: str
 ) -> None:
     for function in functions(*names):
-        table[function] = StandRule(names[0], twin, apply)
+        table[function] = SoftRule(names[0], twin, apply)
 
 
-def apply_to_stands(
+def apply_to_soft(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[StandRule, Any]:
+) -> tuple[SoftRule, Any]:
     indices = contains(SoftIndex, (*args, *kwargs.values()))
-    rule = (INDICES if indices else EVENTS).get(func)
+    rule = (INDEX_RULES if indices else BOOLEAN_RULES).get(func)
     if rule is None:
         noun, cure = (
             ("a soft index", SoftIndex._remedy)
