@@ -135,6 +135,18 @@ def values_are_readable(tensor: Tensor) -> bool:
     )
 
 
+def has_values(tensor: Tensor) -> bool:
+    """Whether there are numbers to look at, even if a device must be waited for.
+
+    Not in tracing, nor while a CUDA graph is captured.
+    """
+    if tensor.device.type == "cuda":
+        return type(tensor) in (Tensor, torch.nn.Parameter) and not (
+            torch.compiler.is_compiling() or torch.cuda.is_current_stream_capturing()
+        )
+    return values_are_readable(tensor)
+
+
 # Calls that torch should see in another way.
 
 

@@ -7,6 +7,7 @@ Covariate: TypeAlias = Literal["none", "fx", "loo"]
 SamplerName: TypeAlias = Literal[
     "mc", "qmc_latin", "rqmc_latin", "qmc_cartesian", "rqmc_cartesian", "sobol"
 ]
+Inputs: TypeAlias = Literal["torch", "numpy"]
 StatisticName: TypeAlias = Literal["mean"]
 # What f is compared with: 0, its unperturbed value, or the mean of all samples.
 Baseline: TypeAlias = Literal["none", "fx", "mean"]

@@ -42,7 +42,7 @@ def smooth_fused(
     antithetic = check_bool(options.antithetic, "antithetic")
     sampler = resolve_sampler(options.sampler)
     if distribution.name is None or distribution.scale_matrix is not None:
-        smoothed = smooth(hard, distribution, event_dim=event_dim, **options._asdict())
+        smoothed = smooth(hard, distribution, event_dim=event_dim, check=False, **options._asdict())
         outcome: Tensor = smoothed(x)
         return outcome
     split = x.ndim - event_dim

@@ -141,5 +141,6 @@ def shortest_path_graph(
         antithetic=antithetic,
         covariate=covariate,
         seed=seed,
+        check=False,
     )
     return smoothed(weights)

@@ -6,10 +6,11 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypedDict, final
 
+import torch
 from torch import Tensor, nn
 
-from .._smoothing import SupportsSubmit, smooth
-from .._typing import StatisticName
+from .._smoothing import Smoothed, SupportsSubmit, smooth
+from .._typing import Inputs, StatisticName
 from ..distributions import AbstractDistribution, Logistic
 from ..statistics import AbstractStatistic, Covariance
 from ._sampled_layer import AbstractSampledLayer, SampledLayerOptions
@@ -25,6 +26,7 @@ class _Calling(TypedDict):
 
     event_dim: int
     vectorized: bool
+    inputs: Inputs
     chunk_size: int | None
     executor: SupportsSubmit | None
     process_group: ProcessGroup | None
@@ -42,8 +44,9 @@ class Smooth(AbstractSampledLayer):
 
     - `f`: as for `torchsmooth.smooth`. If it is a module, its parameters belong to the layer, and
         get their ordinary gradient, that of the average over the samples.
-    - `statistic`, `event_dim`, `vectorized`, `chunk_size`: as for `torchsmooth.smooth`. There is no
-        covariance without noise: `torchsmooth.Covariance` has no `eval_mode="hard"`.
+    - `statistic`, `event_dim`, `vectorized`, `inputs`, `chunk_size`, `check`: as for
+        `torchsmooth.smooth`. There is no covariance without noise: `torchsmooth.Covariance` has no
+        `eval_mode="hard"`.
     - `executor`, `process_group`: as for `torchsmooth.smooth`. They belong to the process: copies
         of the layer and what is pickled of it come without them.
     - `distribution`, and all other keywords: as for `AbstractSampledLayer`.
@@ -64,29 +67,35 @@ class Smooth(AbstractSampledLayer):
         *,
         event_dim: int = 1,
         vectorized: bool = True,
+        inputs: Inputs = "torch",
         chunk_size: int | None = None,
         statistic: StatisticName | AbstractStatistic = "mean",
         executor: SupportsSubmit | None = None,
         process_group: ProcessGroup | None = None,
+        check: bool = True,
         **options: Unpack[SampledLayerOptions],
     ) -> None:
         super().__init__(distribution, **options)
         self.f = f
         self.event_dim = event_dim
         self.vectorized = vectorized
+        self.inputs: Inputs = inputs
         self.chunk_size = chunk_size
         self.statistic = statistic
         self.executor = executor
         self.process_group = process_group
+        self.check = check
+        self._passed = False  # what `check` looks for
         if f is None:  # for torchsmooth.smooth, that is a decorator
             raise TypeError("f must be callable, got None; pass what is to be smoothed")
         self._smoothed()  # looks at the options
 
-    def _smoothed(self) -> Callable[..., Any]:
+    def _smoothed(self) -> Smoothed[..., Any]:
         return smooth(
             self.f,
             self.distribution,
             statistic=self.statistic,
+            check=self.check and not self._passed,
             **self._calling,
             **self.sampling,
         )
@@ -96,6 +105,7 @@ class Smooth(AbstractSampledLayer):
         return {
             "event_dim": self.event_dim,
             "vectorized": self.vectorized,
+            "inputs": self.inputs,
             "chunk_size": self.chunk_size,
             "executor": self.executor,
             "process_group": self.process_group,
@@ -105,7 +115,11 @@ class Smooth(AbstractSampledLayer):
         return {**super().__getstate__(), "executor": None, "process_group": None}
 
     def _smooth(self, x: Tensor, *args: Any) -> Any:
-        return self._smoothed()(x, *args)
+        smoothed = self._smoothed()
+        value = smoothed(x, *args)
+        if self.check and not torch.compiler.is_compiling():
+            self._passed = not smoothed.unchecked
+        return value
 
     def _hard(self, x: Tensor, *args: Any) -> Any:
         if isinstance(self.statistic, Covariance):
@@ -117,16 +131,18 @@ class Smooth(AbstractSampledLayer):
         # called, and its outputs are taken, as in training.
         once = smooth(
             functools.partial(_at_second, self.f),
+            Logistic(),
             num_samples=1,
             sampler="mc",
             covariate="none",
             seed=0,
+            check=False,
             **self._calling,
         )
         return once(x.detach(), x.detach(), *args)
 
     def extra_repr(self) -> str:
-        own = {"statistic": self.statistic, **self._calling}
+        own = {"statistic": self.statistic, **self._calling, "check": self.check}
         f = "" if isinstance(self.f, nn.Module) else f"{getattr(self.f, '__qualname__', self.f)}, "
         options = ", ".join(f"{name}={value!r}" for name, value in own.items())
         return f"{f}{super().extra_repr()}, {options}"
