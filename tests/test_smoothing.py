@@ -919,7 +919,7 @@ def test_decorator() -> None:
 
 def test_repr_tells_what_was_smoothed() -> None:
     text = repr(ts.smooth(steps, ts.Gumbel(0.5), num_samples=16))
-    for part in ("steps", "Gumbel(scale=0.5)", "num_samples=16", "Sobol()", "loo"):
+    for part in ("steps", "Gumbel(scale=0.5)", "num_samples=16", "AutoSampler()", "loo"):
         assert part in text
 
 

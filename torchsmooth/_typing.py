@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 Covariate: TypeAlias = Literal["none", "fx", "loo"]
 SamplerName: TypeAlias = Literal[
-    "mc", "qmc_latin", "rqmc_latin", "qmc_cartesian", "rqmc_cartesian", "sobol"
+    "mc", "qmc_latin", "rqmc_latin", "qmc_cartesian", "rqmc_cartesian", "sobol", "auto"
 ]
 Inputs: TypeAlias = Literal["torch", "numpy"]
 StatisticName: TypeAlias = Literal["mean"]

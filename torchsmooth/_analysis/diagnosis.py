@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._checks import check_distribution, check_int
 from ..distributions import AbstractDistribution, Gaussian
-from ..samplers import MonteCarlo, Sobol, seed_tensor
+from ..samplers import MonteCarlo, seed_tensor
 from .directional import DirectionalDerivative, one_sided_limit
 from .estimates import estimate
 from .scalar_function import ScalarFunction, check_point
@@ -357,7 +357,7 @@ def diagnose(
         distribution,
         num_samples=num_samples,
         repetitions=repetitions,
-        sampler=Sobol() if x.numel() <= torch.quasirandom.SobolEngine.MAXDIM else "rqmc_latin",
+        sampler="auto",
         event_dim=x.ndim,
         seed=seed,
     )

@@ -16,7 +16,7 @@ from .._dtypes import compute_dtype
 from .._smoothing import Smoothed, smooth
 from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
-from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
+from ..samplers import AbstractSampler, resolve_sampler, sampler_for, seed_tensor
 
 
 _REPETITIONS = 16
@@ -47,7 +47,7 @@ def estimate(
     *,
     num_samples: int = 1024,
     repetitions: int | None = None,
-    sampler: SamplerName | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
     covariate: Covariate = "loo",
     event_dim: int = 1,
@@ -249,7 +249,7 @@ def _errors_from_samples(
         words = torch.ops.torchsmooth.words(
             options.seed,
             options.sampler.directions(n, x.device),
-            options.sampler.name,
+            sampler_for(options.sampler, n).name,
             options.antithetic,
             s,
             n,

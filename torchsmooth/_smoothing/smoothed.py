@@ -42,7 +42,7 @@ from .._torch_internals import (
 )
 from .._typing import BatchKind, Covariate, Inputs, SamplerName, ScaleScore, StatisticName
 from ..distributions import AbstractDistribution
-from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
+from ..samplers import AbstractSampler, resolve_sampler, sampler_for, seed_tensor
 from ..statistics import AbstractStatistic, resolve_statistic
 from .evaluation import Evaluation
 from .executor import SupportsSubmit, check_executor
@@ -156,7 +156,7 @@ class Smoothed(Generic[P, R]):
             options,
             NoiseSource(
                 self.distribution,
-                options.sampler.name,
+                sampler_for(options.sampler, n).name,
                 options.antithetic,
                 options.num_samples,
                 n,
@@ -251,7 +251,7 @@ def smooth(
     distribution: AbstractDistribution | None = None,
     *,
     num_samples: int = 1024,
-    sampler: SamplerName | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
     covariate: Covariate = "loo",
     statistic: StatisticName | AbstractStatistic = "mean",

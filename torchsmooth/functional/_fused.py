@@ -14,7 +14,7 @@ from .._smoothing import smooth
 from .._smoothing.estimator import estimator
 from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
-from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
+from ..samplers import AbstractSampler, resolve_sampler, sampler_for, seed_tensor
 
 
 class SamplingOptions(NamedTuple):
@@ -49,6 +49,7 @@ def smooth_fused(
     batch, event = x.shape[:split], x.shape[split:]
     n = math.prod(event)
     sampler.validate(num_samples, n, antithetic)
+    sampler = sampler_for(sampler, n)
     how = estimator(options.covariate, sampler, antithetic, num_samples)
     dtype = compute_dtype(x.dtype)
     flat = split == 1  # so that nothing need be reshaped

@@ -48,7 +48,7 @@ class FenchelYoungLoss(AbstractSmoothingLayer):
         distribution: AbstractDistribution,
         *,
         num_samples: int = 1024,
-        sampler: SamplerName | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "auto",
         antithetic: bool = False,
         maximize: bool = True,
         event_dim: int = 1,

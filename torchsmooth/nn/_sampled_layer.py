@@ -53,7 +53,7 @@ class AbstractSampledLayer(AbstractSmoothingLayer):
         distribution: AbstractDistribution,
         *,
         num_samples: int = 1024,
-        sampler: SamplerName | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "auto",
         antithetic: bool = False,
         covariate: Covariate = "loo",
         seed: int | Tensor | None = None,
