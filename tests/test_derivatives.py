@@ -362,6 +362,21 @@ def test_forward_mode_of_forward_mode_raises(road: Road, n: int) -> None:
         jacfwd(jacfwd(f))(numbers(n))
 
 
+@ALL
+def test_reverse_over_forward_is_reverse_over_reverse(road: Road, n: int) -> None:
+    """Also where the outputs enter linearly, so that what comes back to their values is zero."""
+    x, direction = numbers(n), numbers(n, seed=1)
+    weight = numbers(*road(x, ts.Gaussian(), num_samples=2, seed=0).shape, seed=2)
+
+    def loss(x: Tensor) -> Tensor:
+        return (weight * road(x, ts.Gaussian(), num_samples=16, seed=0)).sum()
+
+    actual = grad(lambda x: jvp(loss, (x,), (direction,))[1])(x)
+    expected = grad(lambda x: grad(loss)(x) @ direction)(x)
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-12)
+    assert expected.abs().max() > 0
+
+
 # --- torch.vmap ------------------------------------------------------------------------------
 
 
@@ -395,6 +410,29 @@ def test_gradients_of_each_example(road: Road, n: int) -> None:
     torch.testing.assert_close(outside, expected, rtol=1e-9, atol=1e-12)
     plain = torch.autograd.grad(vmap(loss)(*leaves).sum(), leaves)
     torch.testing.assert_close(plain, expected, rtol=1e-9, atol=1e-12)
+
+
+@ALL
+def test_batches_of_gradients(road: Road, n: int) -> None:
+    """Of `is_grads_batched=True`, and of Jacobians that take it: each is what it is alone."""
+    x, scale = numbers(2, n).requires_grad_(), scales(2, n).requires_grad_()
+    value = road(x, ts.Gumbel(scale), num_samples=16, seed=0)
+    upstream = numbers(3, *value.shape, seed=1)
+    for inputs in ((x, scale), (x,)):
+        actual = torch.autograd.grad(
+            value, inputs, upstream, is_grads_batched=True, retain_graph=True
+        )
+        alone = [torch.autograd.grad(value, inputs, g, retain_graph=True) for g in upstream]
+        expected = tuple(torch.stack(column) for column in zip(*alone, strict=True))
+        torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-13)
+    f = of_x(road, ts.Gumbel(0.5), num_samples=16)
+    jacobian = torch.autograd.functional.jacobian
+    torch.testing.assert_close(
+        jacobian(f, x[0].detach(), vectorize=True),
+        jacobian(f, x[0].detach()),
+        rtol=1e-12,
+        atol=1e-13,
+    )
 
 
 def test_what_is_mapped_counts_where_jacobians_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ a false alarm at 5 sigma (one in 3.5 million), for fixed seeds.
 import itertools
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -480,6 +481,55 @@ def test_the_suites_cover_all_samplers() -> None:
     ]
     assert {suite.sampler for suite in suites} == set(SAMPLERS.values())
     assert {name for name, sampler in SAMPLERS.items() if sampler.independent} == {"mc"}
+
+
+class TestAuto:
+    """The default."""
+
+    most = torch.quasirandom.SobolEngine.MAXDIM
+
+    def test_is_sobol_as_far_as_that_goes(self) -> None:
+        auto = resolve_sampler("auto")
+        assert auto == samplers.AutoSampler() and auto.name == "auto" and not auto.independent
+        for n, name in ((1, "sobol"), (self.most, "sobol"), (self.most + 1, "rqmc_latin")):
+            expected = SAMPLERS[name].uniforms(4, n, seed=3)
+            assert torch.equal(auto.uniforms(4, n, seed=3), expected)
+
+    @pytest.mark.parametrize(
+        "smoothed",
+        [
+            lambda x, **options: ts.smooth(torch.sign, ts.Gaussian(), num_samples=2, **options)(x),
+            lambda x, **options: ts.functional.rank(x, ts.Gaussian(), num_samples=2, **options),
+            lambda x, **options: ts.nn.Smooth(torch.sign, num_samples=2, **options)(x),
+        ],
+    )
+    def test_is_the_default_in_any_number_of_dimensions(self, smoothed: Any) -> None:
+        for n, name in ((3, "sobol"), (self.most + 1, "rqmc_latin")):
+            x = torch.linspace(-1, 1, n)
+            assert torch.equal(smoothed(x, seed=0), smoothed(x, seed=0, sampler=name))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: ts.smooth(torch.sign, ts.Gaussian(), num_samples=3)(x),
+        lambda x: ts.functional.rank(x, ts.Gaussian(), num_samples=3),
+        lambda x: ts.nn.Rank(ts.Gaussian(), num_samples=3)(x),
+        lambda x: ts.Sobol().uniforms(3, 2),
+        lambda x: ts.estimate(torch.sign, x, ts.Gaussian(), num_samples=3),
+    ],
+)
+def test_the_warning_about_sobol_points_is_at_the_users_line_once(
+    call: Callable[[Tensor], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samplers, "_warned_unbalanced", False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call(torch.zeros(2))
+        call(torch.zeros(2))
+    (warning,) = caught
+    assert warning.filename == __file__
+    assert warning.lineno == call.__code__.co_firstlineno
 
 
 class TestPhilox:

@@ -7,7 +7,7 @@ torch.func, forward mode), or does what torch has no public function for.
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import CodeType
 from typing import Any, ParamSpec, TypeVar
@@ -133,6 +133,57 @@ def values_are_readable(tensor: Tensor) -> bool:
         and tensor.device.type == "cpu"
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
     )
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether there are numbers to look at, even if a device must be waited for.
+
+    Not in tracing, nor while a CUDA graph is captured.
+    """
+    if tensor.device.type == "cuda":
+        return type(tensor) in (Tensor, torch.nn.Parameter) and not (
+            torch.compiler.is_compiling() or torch.cuda.is_current_stream_capturing()
+        )
+    return values_are_readable(tensor)
+
+
+def materialized(t: Tensor) -> Tensor:
+    """The tensor with memory behind it, which torch leaves out of derivatives that are zero."""
+    innermost = t if torch.compiler.is_compiling() else unwrapped(t)
+    return torch.zeros(t.shape, dtype=t.dtype, device=t.device) if _is_zero(innermost) else t
+
+
+def _is_zero(t: Tensor) -> bool:
+    zero: bool = not torch.compiler.is_compiling() and t._is_zerotensor()
+    return zero
+
+
+_BATCHED: Any = torch._C._parse_dispatch_key("Batched")
+
+
+def is_batched_gradient(t: Tensor) -> bool:
+    """Whether `torch.autograd.grad` was called with `is_grads_batched=True`.
+
+    Its vmap is an older one than `torch.vmap`, and knows few operations.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    batched: bool = torch._C._dispatch_keys(t).has(_BATCHED)
+    return batched
+
+
+def one_gradient_at_a_time(
+    function: Callable[[Tensor], Sequence[Tensor | None]], gradients: Tensor
+) -> list[Tensor | None]:
+    """What the function makes of each gradient of a batch for which `is_batched_gradient`."""
+    level = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    rows = torch._remove_batch_dim(gradients, level, 1, 0)
+    results = [function(row.contiguous()) for row in rows]
+    return [
+        None if column[0] is None else torch._add_batch_dim(torch.stack(column), 0, level)
+        for column in zip(*results, strict=True)
+    ]
 
 
 # Calls that torch should see in another way.

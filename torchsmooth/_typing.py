@@ -5,8 +5,9 @@ from typing import Literal, TypeAlias
 
 Covariate: TypeAlias = Literal["none", "fx", "loo"]
 SamplerName: TypeAlias = Literal[
-    "mc", "qmc_latin", "rqmc_latin", "qmc_cartesian", "rqmc_cartesian", "sobol"
+    "mc", "qmc_latin", "rqmc_latin", "qmc_cartesian", "rqmc_cartesian", "sobol", "auto"
 ]
+Inputs: TypeAlias = Literal["torch", "numpy"]
 StatisticName: TypeAlias = Literal["mean"]
 # What f is compared with: 0, its unperturbed value, or the mean of all samples.
 Baseline: TypeAlias = Literal["none", "fx", "mean"]

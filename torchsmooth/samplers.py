@@ -10,6 +10,7 @@ import dataclasses
 import math
 import numbers
 import operator
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import ClassVar, NoReturn, final
@@ -24,6 +25,7 @@ from ._torch_internals import constant_in_graphs, outside_of_transforms_and_mode
 __all__ = [
     "SAMPLERS",
     "AbstractSampler",
+    "AutoSampler",
     "Cartesian",
     "LatinHypercube",
     "MonteCarlo",
@@ -141,7 +143,7 @@ class AbstractSampler(abc.ABC):
         words = torch.ops.torchsmooth.words(
             seed_tensor(seed, target),
             self.directions(n, target),
-            self.name,
+            sampler_for(self, n).name,
             antithetic,
             num_samples,
             n,
@@ -257,7 +259,7 @@ class Cartesian(AbstractSampler):
 @final
 @dataclasses.dataclass(frozen=True)
 class Sobol(AbstractSampler):
-    """Sobol points with nested uniform (Owen) scrambling: the default.
+    """Sobol points with nested uniform (Owen) scrambling.
 
     Every sample is uniform, so that averages are unbiased. Together the samples fill the cube
     evenly, in each dimension and in pairs of dimensions. The direction numbers are those of
@@ -291,6 +293,32 @@ class Sobol(AbstractSampler):
 
 _MAX_SOBOL_DIMENSIONS = torch.quasirandom.SobolEngine.MAXDIM
 
+
+@final
+@dataclasses.dataclass(frozen=True)
+class AutoSampler(AbstractSampler):
+    """`Sobol` up to its 21201 dimensions, randomised `LatinHypercube` beyond: the default."""
+
+    independent = False
+
+    @property
+    def name(self) -> str:
+        return "auto"
+
+    def directions(self, n: int, device: torch.device) -> Tensor:
+        return sampler_for(self, n).directions(n, device)
+
+    def _validate_points(self, points: int, n: int, mirrored: int) -> None:
+        sampler_for(self, n)._validate_points(points, n, mirrored)
+
+
+def sampler_for(sampler: AbstractSampler, n: int) -> AbstractSampler:
+    """The sampler whose points an event of n dimensions gets, which the ops know by its name."""
+    if not isinstance(sampler, AutoSampler):
+        return sampler
+    return SAMPLERS["sobol" if n <= _MAX_SOBOL_DIMENSIONS else "rqmc_latin"]
+
+
 _warned_unbalanced = False
 
 
@@ -305,8 +333,19 @@ def _warn_unbalanced(points: int, mirrored: int) -> None:
         f"Sobol points balance for powers of 2 only, but there are {points}{pairs}: results are "
         f"right but less accurate; pass num_samples={mirrored * power} or {2 * mirrored * power}",
         UserWarning,
-        stacklevel=4,  # the caller of `validate`
+        stacklevel=_frames_of_the_package(),
     )
+
+
+def _frames_of_the_package() -> int:
+    """The `stacklevel` that puts a warning of the caller at the user's line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in (
+        "torchsmooth",
+        "torch",  # layers are called through torch.nn
+    ):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 _sobol_tables: dict[tuple[int, torch.device], Tensor] = {}
@@ -360,7 +399,9 @@ SAMPLERS: dict[str, AbstractSampler] = {
         Sobol(),
     )
 }
-"""The samplers by their names in `sampler=`."""
+"""The samplers by their names in `sampler=`; "auto" chooses one of them."""
+
+_AUTO = AutoSampler()
 
 
 def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
@@ -369,7 +410,9 @@ def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
         return sampler
     if isinstance(sampler, str) and sampler in SAMPLERS:
         return SAMPLERS[sampler]
-    names = ", ".join(repr(name) for name in SAMPLERS)
+    if sampler == _AUTO.name:
+        return _AUTO
+    names = ", ".join(repr(name) for name in (*SAMPLERS, _AUTO.name))
     if not isinstance(sampler, str):
         raise TypeError(
             f"sampler must be one of {names} or a sampler such as Sobol(), got {sampler!r}"

@@ -16,7 +16,7 @@ from .._dtypes import compute_dtype
 from .._smoothing import Smoothed, smooth
 from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
-from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
+from ..samplers import AbstractSampler, resolve_sampler, sampler_for, seed_tensor
 
 
 _REPETITIONS = 16
@@ -47,7 +47,7 @@ def estimate(
     *,
     num_samples: int = 1024,
     repetitions: int | None = None,
-    sampler: SamplerName | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
     covariate: Covariate = "loo",
     event_dim: int = 1,
@@ -121,6 +121,7 @@ def estimate(
             vectorized=vectorized,
             chunk_size=chunk_size,
             seed=seed_tensor(seed, x.device).clone(),
+            check=False,
         )
         copies = x.detach().expand(repetitions or 1, *x.shape).clone().requires_grad_()
         values = smoothed(copies)
@@ -250,7 +251,7 @@ def _errors_from_samples(
         words = torch.ops.torchsmooth.words(
             options.seed,
             options.sampler.directions(n, x.device),
-            options.sampler.name,
+            sampler_for(options.sampler, n).name,
             options.antithetic,
             s,
             n,

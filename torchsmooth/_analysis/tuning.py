@@ -257,6 +257,7 @@ def tune(
                     event_dim=event_dim,
                     chunk_size=chunk_size,
                     seed=seeds[index],
+                    check=False,
                 )
                 jacobian = _jacobian(smoothed(copies), copies, event_dim)
                 rows = jacobian.reshape(repetitions, -1).to(torch.float64)

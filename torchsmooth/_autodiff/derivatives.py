@@ -20,7 +20,14 @@ from torch import Tensor
 from .._kernels.fused_op import Estimator
 from .._kernels.reference.philox import MASK
 from .._linalg import solve
-from .._torch_internals import in_forward_mode, in_plain_eager, refuse_nested_forward_mode
+from .._torch_internals import (
+    in_forward_mode,
+    in_plain_eager,
+    is_batched_gradient,
+    materialized,
+    one_gradient_at_a_time,
+    refuse_nested_forward_mode,
+)
 from ..distributions import AbstractDistribution
 from .function import Function
 
@@ -175,12 +182,24 @@ def differentiable_vjp(
 ) -> tuple[Tensor | None, ...]:
     """The rule's gradients in x, scale and what was saved, differentiable themselves."""
     if torch.compiler.is_compiling() or not (torch.is_grad_enabled() or in_forward_mode()):
-        first = rule.vjp(grad, x, scale, saved, needs_scale) if needs_any else (None, None)
+
+        def first_derivatives(grad: Tensor) -> Sequence[Tensor | None]:
+            return rule.vjp(materialized(grad), x, scale, saved, needs_scale)
+
+        first: Sequence[Tensor | None] = (None, None)
+        if needs_any and is_batched_gradient(grad):
+            first = one_gradient_at_a_time(first_derivatives, grad)
+        elif needs_any:
+            first = first_derivatives(grad)
         return *first, *(None,) * len(saved)
     values: list[Tensor | None] = [None, None]
     with torch.no_grad(), _full_precision(x):
         if needs_any:
-            values = [*rule.vjp(grad.detach(), x.detach(), scale.detach(), saved, needs_scale)]
+            values = [
+                *rule.vjp(
+                    materialized(grad.detach()), x.detach(), scale.detach(), saved, needs_scale
+                )
+            ]
         # Those that are not asked for, and those that f's outputs have by the value alone.
         variables = (x, scale, *saved[: rule.variables])
         values += [None] * rule.variables

@@ -56,6 +56,7 @@ class Calls:
         dtype: torch.dtype,
         device: torch.device,
         ranks: Ranks | None,
+        unchecked: bool,  # whether f is still to be asked if it mixes its rows
     ):
         self.f = f
         self.options = options
@@ -63,10 +64,11 @@ class Calls:
         self.event = event
         self.dtype = dtype
         self.ranks = ranks
+        self.unchecked = unchecked
         self.outputs: Outputs | None = None
         self.workers: Workers | None = None
         if options.executor is not None:
-            self.workers = Workers(options.executor, f, options.vectorized, device)
+            self.workers = Workers(options.executor, f, options.convention, device)
 
     def evaluate(
         self, points: Points, accumulator: AbstractAccumulator, *agreed: Any
@@ -104,8 +106,8 @@ class Calls:
             end = min(start + size, stop)
             if self.workers is None:
                 inputs = self._inputs(points, start, end)
-                leaves, spec = call_f(self.f, *inputs, self.options.vectorized)
-                accumulator = accumulator.add(self._as_chunk(leaves, spec), start, end)
+                chunk = self._as_chunk(*call_f(self.f, *inputs, self.options.convention))
+                accumulator = self._add(accumulator, chunk, points, start, end)
             else:
                 if self._size_is_final:
                     end = stop
@@ -126,7 +128,7 @@ class Calls:
     ) -> AbstractAccumulator:
         """The same chunks as without workers, each cut into calls that run at the same time."""
         step = size
-        if self.options.chunk_size is None or not self.options.vectorized:
+        if self.options.chunk_size is None or not self.options.convention.vectorized:
             step = max(1, -(-min(size, stop - start) // IN_FLIGHT))
         begins = range(start, max(stop, start + 1), size)
 
@@ -137,10 +139,75 @@ class Calls:
         tasks = (self._inputs(points, a, b) for begin in begins for a, b in cuts(begin))
         with contextlib.closing(workers.in_order(tasks)) as results:
             for begin in begins:
-                parts = [self._as_chunk(*next(results)) for _ in cuts(begin)]
+                parts = [self._as_chunk(*workers.outputs(next(results))) for _ in cuts(begin)]
                 end = min(begin + size, stop)
-                accumulator = accumulator.add(torch.cat(parts), begin, end)
+                accumulator = self._add(accumulator, torch.cat(parts), points, begin, end)
         return accumulator
+
+    def _add(
+        self,
+        accumulator: AbstractAccumulator,
+        chunk: Tensor,
+        points: Points,
+        start: int,
+        stop: int,
+    ) -> AbstractAccumulator:
+        if not (self.unchecked and stop - start > 1):
+            return accumulator.add(chunk, start, stop)
+        # Copied, because f may return its own buffer.
+        together, size = chunk.detach()[[0, -1]], chunk.detach().abs()
+        size = size.nan_to_num(0, 0, 0).amax(0)
+        accumulator = accumulator.add(chunk, start, stop)
+        self._check_rows(points, (start, stop - 1), together, size)
+        return accumulator
+
+    def _check_rows(
+        self, points: Points, rows: tuple[int, int], together: Tensor, size: Tensor
+    ) -> None:
+        """Refuses an f whose outputs for a point depend on the others in its chunk.
+
+        An f that is random is none of them, nor one with a step that rounding has met: rows are
+        rounded otherwise by themselves.
+        """
+        assert self.outputs is not None  # of the chunk
+        tolerance = self.outputs.resolution**0.5 * size
+
+        def differ(a: Tensor, b: Tensor) -> bool:
+            same = (a == b) | (a.isnan() & b.isnan()) | ((a - b).abs() <= tolerance)
+            return not bool(same.all())
+
+        device = points.x.device
+        with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+            alone = self._row_alone(points, rows[0])
+            mixed = (
+                differ(alone, together[0])
+                and not differ(alone, self._row_alone(points, rows[0]))
+                and differ(self._row_alone(points, rows[1]), together[1])
+            )
+        if mixed:
+            raise ValueError(
+                "f must treat each of its points [m, *event] by itself, got other outputs for a "
+                "point alone than for the same point in a chunk; pass vectorized=False if f is "
+                "written for one point, or check=False if this is meant"
+            )
+        self.unchecked = False
+
+    def _row_alone(self, points: Points, row: int) -> Tensor:  # [M]
+        inputs = self._inputs(points, row, row + 1)
+        try:
+            if self.workers is None:
+                outputs = call_f(self.f, *inputs, self.options.convention)
+            else:
+                with contextlib.closing(self.workers.in_order([inputs])) as results:
+                    outputs = self.workers.outputs(next(results))
+            return self._as_chunk(*outputs)[0].clone()
+        except Exception as error:
+            if hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(
+                    "f was called with one point alone, to see whether it mixes its points; "
+                    "check=False leaves that out"
+                )
+            raise
 
     @property
     def _size_is_final(self) -> bool:

@@ -44,6 +44,7 @@ class Evaluation:
         ranks: Ranks | None,
         wanted: bool,  # whether derivatives may be asked for
         scale_score: ScaleScore,
+        unchecked: bool,  # see `Calls`
     ):
         self.f = f
         self.options = options
@@ -55,6 +56,7 @@ class Evaluation:
         self.ranks = ranks
         self.wanted = wanted
         self.scale_score = scale_score
+        self.unchecked = unchecked
 
     def run(
         self, x: Tensor, scale: Tensor, seed: Tensor, directions: Tensor, *own: Tensor
@@ -66,7 +68,7 @@ class Evaluation:
         elements, n, s = x.shape[0], self.source.n, self.source.num_samples
         statistic = self.options.statistic
         baseline_kind, factor, pair_weight = self.options.estimator
-        calls = self._calls(own)
+        calls = self._calls(own, self.unchecked)
         unperturbed = None
         if baseline_kind == "fx":
             at_x = calls.evaluate(Points(x, scale, None), Samples(Mean(), elements, 1))
@@ -82,6 +84,7 @@ class Evaluation:
         accumulator = calls.evaluate(
             Points(x, scale, noise), accumulator, self.scale_score, self.wanted, seed
         )
+        self.unchecked = calls.unchecked
         assert calls.outputs is not None  # f has been called
         self.outputs, self.keeps_outputs = calls.outputs, isinstance(accumulator, Samples)
 
@@ -106,7 +109,7 @@ class Evaluation:
         """f's outputs [B, s, M]."""
         samples = Samples(Mean(), x.shape[0], self.source.num_samples)
         points = Points(x, scale, Noise(self.source, seed, directions))
-        self._calls(own).evaluate(points, samples, seed)
+        self._calls(own, unchecked=False).evaluate(points, samples, seed)
         samples.value(self.ranks)
         return (samples.outputs.detach(),)
 
@@ -117,9 +120,18 @@ class Evaluation:
             return OutputsRule(*common, self.options.statistic, self.scale_score)
         return JacobianRule(*common, self.run_again)
 
-    def _calls(self, own: tuple[Tensor, ...]) -> Calls:
+    def _calls(self, own: tuple[Tensor, ...], unchecked: bool) -> Calls:
         tensors = iter(own)
         args = self.args
         if own:
             args = tuple(next(tensors) if isinstance(arg, Tensor) else arg for arg in args)
-        return Calls(self.f, self.options, args, self.event, self.dtype, self.device, self.ranks)
+        return Calls(
+            self.f,
+            self.options,
+            args,
+            self.event,
+            self.dtype,
+            self.device,
+            self.ranks,
+            unchecked,
+        )

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, TypedDict, final
 from torch import Tensor
 
 from .._kernels.fused_op import Estimator
-from .._typing import Covariate, SamplerName, StatisticName
+from .._typing import Covariate, Inputs, SamplerName, StatisticName
 from ..samplers import AbstractSampler
 from ..statistics import AbstractStatistic
 from .estimator import estimator
 from .executor import SupportsSubmit
+from .user_function import Convention
 
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ class SmoothingKeywords(TypedDict, total=False):
     statistic: StatisticName | AbstractStatistic
     event_dim: int
     vectorized: bool
+    inputs: Inputs
     chunk_size: int | None
     seed: int | Tensor | None
     executor: SupportsSubmit | None
     process_group: ProcessGroup | None
+    check: bool
 
 
 @final
@@ -46,11 +49,12 @@ class SmoothingOptions:
     covariate: Covariate
     statistic: AbstractStatistic
     event_dim: int
-    vectorized: bool
+    convention: Convention
     chunk_size: int | None
     seed: int | Tensor | None
     executor: SupportsSubmit | None
     process_group: ProcessGroup | None
+    check: bool
 
     estimator: Estimator = dataclasses.field(init=False)
 

@@ -24,6 +24,12 @@ class Outputs:
         if x_dtype == torch.float64 or any(map(_needs_double, leaves)):
             self.dtype = torch.float64
 
+    @property
+    def resolution(self) -> float:
+        """The relative rounding error of what f computes."""
+        floating = [dtype for dtype in self.given if dtype.is_floating_point]
+        return max(torch.finfo(dtype).eps for dtype in floating or self.dtypes)
+
     @staticmethod
     def common(templates: Sequence[Any], x_dtype: torch.dtype) -> "Outputs":
         """That of all ranks, from their templates."""

@@ -35,19 +35,21 @@ from .._dtypes import compute_dtype
 from .._torch_internals import (
     compiler_is_loaded,
     has_tangent,
+    has_values,
     in_forward_mode,
     requires_grad,
     transforms_are_active,
 )
-from .._typing import BatchKind, Covariate, SamplerName, ScaleScore, StatisticName
-from ..distributions import AbstractDistribution, Logistic
-from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
+from .._typing import BatchKind, Covariate, Inputs, SamplerName, ScaleScore, StatisticName
+from ..distributions import AbstractDistribution
+from ..samplers import AbstractSampler, resolve_sampler, sampler_for, seed_tensor
 from ..statistics import AbstractStatistic, resolve_statistic
 from .evaluation import Evaluation
 from .executor import SupportsSubmit, check_executor
 from .noise import NoiseSource
 from .options import SmoothingKeywords, SmoothingOptions
 from .process_group import Ranks, check_process_group
+from .user_function import check_convention
 
 
 if TYPE_CHECKING:
@@ -82,6 +84,9 @@ class Smoothed(Generic[P, R]):
         self.f = f
         self.distribution = distribution
         self.options = options
+        # Whether f is still to be asked if it mixes its rows. Bound methods ask for all instances.
+        self._unchecked = options.check and options.convention.vectorized
+        self._unbound: Smoothed[..., Any] = self
         functools.update_wrapper(self, f, updated=())
 
     def __repr__(self) -> str:
@@ -91,6 +96,20 @@ class Smoothed(Generic[P, R]):
             f"sampler={options.sampler!r}, covariate={options.covariate!r}, "
             f"statistic={options.statistic!r})"
         )
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether the next call looks whether f treats each of its points by itself."""
+        return self._unbound._unchecked
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Bound to an instance as f is, where f is a method."""
+        if instance is None or not hasattr(self.f, "__get__"):
+            return self
+        bound: Smoothed[..., Any]
+        bound = Smoothed(self.f.__get__(instance, owner), self.distribution, self.options)
+        bound._unbound = self
+        return bound
 
     def __call__(self, x: Tensor, *args: P.args, **kwargs: P.kwargs) -> R:
         if self.options.executor is None and self.options.process_group is None:
@@ -128,16 +147,16 @@ class Smoothed(Generic[P, R]):
         directions = options.sampler.directions(n, x.device)
 
         # Whether tensors may be wrapped by a transform of torch.func, or have tangents.
-        transformed = not torch.compiler.is_compiling() and (
-            in_forward_mode() or transforms_are_active()
-        )
+        compiling = torch.compiler.is_compiling()
+        transformed = not compiling and (in_forward_mode() or transforms_are_active())
         wanted, scale_score = _wanted(rows, scale, transformed)
+        unchecked = not (compiling or transformed) and self._unbound.unchecked and has_values(x)
         evaluation = Evaluation(
             functools.partial(self.f, **kwargs) if kwargs else self.f,
             options,
             NoiseSource(
                 self.distribution,
-                options.sampler.name,
+                sampler_for(options.sampler, n).name,
                 options.antithetic,
                 options.num_samples,
                 n,
@@ -149,6 +168,7 @@ class Smoothed(Generic[P, R]):
             ranks,
             wanted,
             scale_score,
+            unchecked,
         )
         noise = (seed, directions)
         if transformed:
@@ -157,6 +177,8 @@ class Smoothed(Generic[P, R]):
         else:
             results = evaluation.run(rows.detach(), scale.detach(), *noise)
             own = ()  # what a transform has wrapped is saved, to be unwrapped where it is used
+        if unchecked:
+            self._unbound._unchecked = evaluation.unchecked
         value, *saved = results
         if wanted:
             rule = evaluation.rule(seed_kind)
@@ -202,50 +224,53 @@ class SmoothDecorator(Protocol):
 @overload
 def smooth(
     f: Callable[Concatenate[Any, P], S],
-    distribution: AbstractDistribution = ...,
+    distribution: AbstractDistribution,
     **options: Unpack[SmoothingKeywords],
 ) -> Smoothed[P, S]: ...
 @overload
 def smooth(
     f: Callable[Concatenate[Any, P], Numbers],
-    distribution: AbstractDistribution = ...,
+    distribution: AbstractDistribution,
     **options: Unpack[SmoothingKeywords],
 ) -> Smoothed[P, Tensor]: ...
 @overload
 def smooth(
     f: Callable[Concatenate[Any, P], Any],
-    distribution: AbstractDistribution = ...,
+    distribution: AbstractDistribution,
     **options: Unpack[SmoothingKeywords],
 ) -> Smoothed[P, Any]: ...
 @overload
 def smooth(
     f: None = None,
-    distribution: AbstractDistribution = ...,
+    *,
+    distribution: AbstractDistribution,
     **options: Unpack[SmoothingKeywords],
 ) -> SmoothDecorator: ...
 def smooth(
     f: Callable[..., Any] | None = None,
-    distribution: AbstractDistribution = Logistic(),
+    distribution: AbstractDistribution | None = None,
     *,
     num_samples: int = 1024,
-    sampler: SamplerName | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
     covariate: Covariate = "loo",
     statistic: StatisticName | AbstractStatistic = "mean",
     event_dim: int = 1,
     vectorized: bool = True,
+    inputs: Inputs = "torch",
     chunk_size: int | None = None,
     seed: int | Tensor | None = None,
     executor: SupportsSubmit | None = None,
     process_group: ProcessGroup | None = None,
+    check: bool = True,
 ) -> Any:
     """Replaces a function that has no useful gradient by its smoothed twin, which has one.
 
     Returns a callable `g(x, *args)` that estimates f_eps(x) = E[f(x + L eps)] and, from the same
     samples, its gradients in `x`, in `distribution.scale` and in `distribution.scale_matrix`
     (arXiv 2410.08125, lemmas 3 and 6, theorem 7, with the corrections that the documentation
-    lists). f is called exactly once per sample, and never in the backward pass. Also a decorator,
-    with and without arguments.
+    lists). f is called exactly once per sample, and never in the backward pass. Also a decorator of
+    functions and methods, `@ts.smooth(distribution=...)`.
 
     Between the passes the smaller one is kept: f's outputs at all samples, or the Jacobian; the
     outputs too if they have a graph of their own. Forward mode and `torch.vmap`, under which f sees
@@ -255,9 +280,10 @@ def smooth(
 
     **Arguments:**
 
-    - `f`: maps perturbed points [m, *event] to [m, *out]: a tensor, or a structure (tuple, list,
-        dict) of tensors. It may return NumPy arrays.
-    - `distribution`: the law of the noise.
+    - `f`: maps perturbed points [m, *event] to [m, *out], each by itself: a tensor, or a structure
+        (tuple, list, dict) of tensors. It may return NumPy arrays, and its own buffer, which is
+        copied. Integers are exact up to 2^53.
+    - `distribution`: the law of the noise. It must be given: its scale is in the units of `x`.
     - `num_samples`: how many perturbed points f sees per example.
     - `sampler`: where the uniform numbers come from, see `torchsmooth.samplers`.
     - `antithetic`: whether the samples come in mirror images u, 1 - u.
@@ -269,6 +295,9 @@ def smooth(
         keep the outputs of all samples until the backward pass.
     - `event_dim`: how many trailing dimensions of `x` are perturbed jointly; the others are batch.
     - `vectorized`: False if f takes one [*event] at a time. It may then return a number.
+    - `inputs`: "torch" if f takes tensors, "numpy" if it takes arrays of NumPy: `x` and the tensors
+        among `args`. An f that is written for numbers should take arrays: their elements are
+        numbers, those of a tensor are tensors, into which `-=` writes.
     - `chunk_size`: perturbed points per call of f; None for as many as keep a chunk's tensors near
         64 MiB. It changes the peak memory, never the result.
     - `seed`: an int or an int64 tensor of one element; None draws one from torch's generator in
@@ -289,11 +318,15 @@ def smooth(
         must call with the same x (this is checked roughly), distribution and options; a seed of
         None is that of the first rank. An exception of f on one rank is raised there, and a
         RuntimeError on the others. f must return tensors without a graph.
+    - `check`: whether the first call in eager mode looks whether f treats each point by itself. It
+        calls f with one point of the first chunk alone, and twice more if the outputs differ beyond
+        rounding. torch's generator is put back.
 
     **Returns:** a callable from [*batch, *event] to [*batch, *out] ([*batch, *out, *out] for the
-    covariance). Tensors among its `args` must
+    covariance), with the other arguments of f. Tensors among its `args` must
     start with the batch dimensions; they are expanded over the samples, passed to f, and get their
-    ordinary gradient where f is differentiable in them. Other arguments are passed as they are.
+    ordinary gradient where f is differentiable in them. Other arguments, and all keyword arguments,
+    are passed as they are.
 
     **Raises:** TypeError or ValueError if an argument is not what is said above, or if f's output
     is not; what f itself raises is passed on. ValueError for a second derivative under a law whose
@@ -317,16 +350,31 @@ def smooth(
         covariate=covariate,
         statistic=resolve_statistic(statistic),
         event_dim=check_int(event_dim, "event_dim", 0, 1),
-        vectorized=check_bool(vectorized, "vectorized"),
+        convention=check_convention(vectorized, inputs),
         chunk_size=None if chunk_size is None else check_int(chunk_size, "chunk_size", 1, 256),
         seed=seed,
         executor=check_executor(executor),
         process_group=check_process_group(process_group),
+        check=check_bool(check, "check"),
     )
-    check_distribution(distribution)
+    law = _check_law(distribution)
     if f is None:
-        return lambda f: Smoothed(_check_callable(f), distribution, options)
-    return Smoothed(_check_callable(f), distribution, options)
+        return lambda f: Smoothed(_check_callable(f), law, options)
+    return Smoothed(_check_callable(f), law, options)
+
+
+def _check_law(distribution: Any) -> AbstractDistribution:
+    if distribution is None:
+        raise TypeError(
+            "distribution must be given, because its scale is in the units of x, got none; pass "
+            "for example ts.Gaussian(scale=0.1)"
+        )
+    if isinstance(distribution, Tensor):
+        raise TypeError(
+            "distribution must be a distribution of torchsmooth, got a tensor; the smoothed "
+            "function takes x: ts.smooth(f, noise)(x)"
+        )
+    return check_distribution(distribution)
 
 
 def _check_callable(f: Any) -> Callable[..., Any]:

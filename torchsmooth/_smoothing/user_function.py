@@ -1,51 +1,81 @@
 """How f is called: on one chunk of points, or on one point at a time."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from .._checks import check_bool
 from .._torch_internals import transforms_are_active
+from .._typing import Inputs
 from .outputs import structure
 
 
+class Convention(NamedTuple):
+    """How f takes its points."""
+
+    vectorized: bool  # many at a time
+    inputs: Inputs
+
+
+def check_convention(vectorized: object, inputs: object) -> Convention:
+    if inputs not in ("torch", "numpy"):
+        raise ValueError(
+            f"inputs must be 'torch' or 'numpy', got {inputs!r}; pass 'numpy' for an f of arrays"
+        )
+    return Convention(check_bool(vectorized, "vectorized"), inputs)
+
+
 def call_f(
-    f: Callable[..., Any], points: Tensor, args: list[Any], vectorized: bool
+    f: Callable[..., Any], points: Tensor, args: list[Any], how: Convention
 ) -> tuple[list[Tensor], Any]:
     """f's outputs at points [m, *event]: tensors [m, *out], and the structure that they have.
 
     What a vectorized f returns may be its own buffer, which its next call fills again.
     """
-    if vectorized:
-        leaves, spec = pytree.tree_flatten(_call(f, points, args, points.shape[0]))
+    inputs: list[Any] = [points, *args]
+    given = [isinstance(value, Tensor) for value in inputs]
+    if how.inputs == "numpy":
+        inputs = [_as_array(t) if g else t for t, g in zip(inputs, given, strict=True)]
+    if how.vectorized:
+        leaves, spec = pytree.tree_flatten(_call(f, inputs, points, 0))
         _check_some(leaves, spec)
         return [_as_rows(leaf, points) for leaf in leaves], spec
     results = []
     for i in range(points.shape[0]):
-        own = [arg[i] if isinstance(arg, Tensor) else arg for arg in args]
-        leaves, spec = pytree.tree_flatten(_call(f, points[i], own, points.shape[0]))
+        own = [t[i] if g else t for t, g in zip(inputs, given, strict=True)]
+        leaves, spec = pytree.tree_flatten(_call(f, own, points, i))
         # Copied before f is called again.
         results.append(([_as_tensor(leaf, points).clone() for leaf in leaves], spec))
     return _stack(results)
 
 
-def _call(f: Callable[..., Any], x: Tensor, args: list[Any], count: int) -> Any:
+def _as_array(t: Tensor) -> Any:
+    """As an array of NumPy, which has no bfloat16."""
+    t = t.detach().cpu()
+    return (t.float() if t.dtype == torch.bfloat16 else t).numpy()
+
+
+def _call(f: Callable[..., Any], inputs: list[Any], points: Tensor, first: int) -> Any:
+    """f at all points, or at one of them, the `first`."""
     if torch.compiler.is_compiling():
-        return f(x, *args)
+        return f(*inputs)
     try:
-        return f(x, *args)
+        return f(*inputs)
     except Exception as error:
-        _add_notes(error, count)
+        add_notes(error, points[first : first + 1], points.shape[0])
         raise
 
 
-def _add_notes(error: Exception, count: int) -> None:
+def add_notes(error: BaseException, points: Tensor, count: int) -> None:
+    """Tells an exception of f where it was raised: at the first of these points, or behind it."""
     if not hasattr(error, "add_note"):  # before Python 3.11
         return
+    where = f", here the one at {points[0].tolist()}" if points.shape[0] else ""
     error.add_note(
-        f"raised by f, called by torchsmooth.smooth with a chunk of {count} perturbed points"
+        f"raised by f, called by torchsmooth.smooth with a chunk of {count} perturbed points{where}"
     )
     if transforms_are_active():
         error.add_note(
@@ -93,10 +123,12 @@ def _as_tensor(output: Any, points: Tensor) -> Tensor:
     else:
         try:
             leaf = torch.as_tensor(output, device=points.device)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:  # whatever a data frame raises in place of an array
+            dtype = f" of dtype {output.dtype}" if hasattr(output, "dtype") else ""
             raise TypeError(
                 "f must return tensors, NumPy arrays or numbers, or a structure of them, got "
-                f"{type(output).__name__}; convert it, or leave it out"
+                f"{type(output).__name__}{dtype}; convert it to numbers, of a data frame by "
+                "to_numpy(), or leave it out"
             ) from error
     if leaf.device != points.device:
         raise ValueError(

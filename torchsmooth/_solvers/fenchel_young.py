@@ -131,6 +131,7 @@ class FenchelYoungLoss:
                 event_dim=self.event_dim,
                 chunk_size=self.chunk_size,
                 seed=seed,
+                check=False,
             )
             totals, difference, moments = smoothed(theta, theta, target, *args)
             k = {"none": 0, "diagonal": shape[1], "outer": shape[1] ** 2}[moment]
@@ -280,7 +281,7 @@ def fenchel_young_loss(
     distribution: AbstractDistribution,
     *,
     num_samples: int = 1024,
-    sampler: SamplerName | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
     maximize: bool = True,
     event_dim: int = 1,

@@ -14,7 +14,7 @@ from .._smoothing import smooth
 from .._smoothing.estimator import estimator
 from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
-from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
+from ..samplers import AbstractSampler, resolve_sampler, sampler_for, seed_tensor
 
 
 class SamplingOptions(NamedTuple):
@@ -42,13 +42,14 @@ def smooth_fused(
     antithetic = check_bool(options.antithetic, "antithetic")
     sampler = resolve_sampler(options.sampler)
     if distribution.name is None or distribution.scale_matrix is not None:
-        smoothed = smooth(hard, distribution, event_dim=event_dim, **options._asdict())
+        smoothed = smooth(hard, distribution, event_dim=event_dim, check=False, **options._asdict())
         outcome: Tensor = smoothed(x)
         return outcome
     split = x.ndim - event_dim
     batch, event = x.shape[:split], x.shape[split:]
     n = math.prod(event)
     sampler.validate(num_samples, n, antithetic)
+    sampler = sampler_for(sampler, n)
     how = estimator(options.covariate, sampler, antithetic, num_samples)
     dtype = compute_dtype(x.dtype)
     flat = split == 1  # so that nothing need be reshaped

@@ -20,7 +20,7 @@ def render(
     image_size: int = 64,
     output: str = "silhouette",
     num_samples: int = 1024,
-    sampler: SamplerName | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
     covariate: Covariate = "loo",
     seed: int | Tensor | None = None,

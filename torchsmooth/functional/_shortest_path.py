@@ -24,7 +24,7 @@ def shortest_path(
     target: Sequence[int] = (-1, -1),
     min_weight: float = 1e-3,
     num_samples: int = 1024,
-    sampler: SamplerName | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
     covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
@@ -89,7 +89,7 @@ def shortest_path_graph(
     target: int = -1,
     min_weight: float = 1e-3,
     num_samples: int = 1024,
-    sampler: SamplerName | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
     covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
@@ -144,5 +144,6 @@ def shortest_path_graph(
         antithetic=antithetic,
         covariate=covariate,
         seed=seed,
+        check=False,
     )
     return smoothed(weights)

@@ -67,7 +67,7 @@ class FenchelYoungLoss(AbstractSmoothingLayer[..., Tensor]):
         distribution: AbstractDistribution,
         *,
         num_samples: int = 1024,
-        sampler: SamplerName | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "auto",
         antithetic: bool = False,
         maximize: bool = True,
         event_dim: int = 1,

@@ -58,7 +58,7 @@ class Render(AbstractAlgorithmLayer):
         image_size: int = 64,
         output: RenderOutput = "silhouette",
         num_samples: int = 1024,
-        sampler: SamplerName | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "auto",
         antithetic: bool = False,
         covariate: Covariate = "loo",
         seed: int | Tensor | None = None,

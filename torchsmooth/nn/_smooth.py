@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, final
 import torch
 from torch import Tensor
 
-from .._smoothing import SupportsSubmit, smooth
-from .._typing import Covariate, SamplerName, StatisticName
+from .._smoothing import Smoothed, SupportsSubmit, smooth
+from .._typing import Covariate, Inputs, SamplerName, StatisticName
 from ..distributions import AbstractDistribution, Logistic
 from ..functional._fused import SamplingOptions
 from ..samplers import AbstractSampler
@@ -29,6 +29,7 @@ class _Calling(TypedDict):
 
     event_dim: int
     vectorized: bool
+    inputs: Inputs
     chunk_size: int | None
     executor: SupportsSubmit | None
     process_group: ProcessGroup | None
@@ -45,8 +46,9 @@ class Smooth(AbstractSampledLayer[..., Any]):
 
     - `f`: as for `torchsmooth.smooth`. If it is a module, its parameters belong to the layer, and
         get their ordinary gradient, that of the average over the samples.
-    - `statistic`, `event_dim`, `vectorized`, `chunk_size`: as for `torchsmooth.smooth`. There is no
-        covariance without noise: `torchsmooth.Covariance` has no `eval_mode="hard"`.
+    - `statistic`, `event_dim`, `vectorized`, `inputs`, `chunk_size`, `check`: as for
+        `torchsmooth.smooth`. There is no covariance without noise: `torchsmooth.Covariance` has no
+        `eval_mode="hard"`.
     - `executor`, `process_group`: as for `torchsmooth.smooth`. They belong to the process: copies
         of the layer and what is pickled of it come without them.
     - `distribution`, and all other keywords: as for `AbstractSampledLayer`.
@@ -71,9 +73,11 @@ class Smooth(AbstractSampledLayer[..., Any]):
         "statistic",
         "event_dim",
         "vectorized",
+        "inputs",
         "chunk_size",
         "executor",
         "process_group",
+        "check",
     )
 
     def __init__(
@@ -82,16 +86,18 @@ class Smooth(AbstractSampledLayer[..., Any]):
         distribution: AbstractDistribution = Logistic(),
         *,
         num_samples: int = 1024,
-        sampler: SamplerName | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "auto",
         antithetic: bool = False,
         covariate: Covariate = "loo",
         statistic: StatisticName | AbstractStatistic = "mean",
         event_dim: int = 1,
         vectorized: bool = True,
+        inputs: Inputs = "torch",
         chunk_size: int | None = None,
         seed: int | Tensor | None = None,
         executor: SupportsSubmit | None = None,
         process_group: ProcessGroup | None = None,
+        check: bool = True,
         learn_scale: bool = False,
         eval_mode: EvalMode = "smooth",
     ) -> None:
@@ -101,28 +107,32 @@ class Smooth(AbstractSampledLayer[..., Any]):
         self.statistic = statistic
         self.event_dim = event_dim
         self.vectorized = vectorized
+        self.inputs: Inputs = inputs
         self.chunk_size = chunk_size
         self.executor = executor
         self.process_group = process_group
+        self.check = check
+        self._passed = False  # what `check` looks for
         if f is None:  # for torchsmooth.smooth, that is a decorator
             raise TypeError("f must be callable, got None; pass the function to be smoothed")
         self._smoothed()  # looks at the options
 
-    def _smoothed(self) -> Callable[..., Any]:
-        smoothed: Callable[..., Any] = smooth(
+    def _smoothed(self) -> Smoothed[..., Any]:
+        return smooth(
             self.f,
             self.distribution,
             statistic=self.statistic,
+            check=self.check and not self._passed,
             **self._calling,
             **self.sampling,
         )
-        return smoothed
 
     @property
     def _calling(self) -> _Calling:
         return {
             "event_dim": self.event_dim,
             "vectorized": self.vectorized,
+            "inputs": self.inputs,
             "chunk_size": self.chunk_size,
             "executor": self.executor,
             "process_group": self.process_group,
@@ -133,7 +143,11 @@ class Smooth(AbstractSampledLayer[..., Any]):
         return {**state, "executor": None, "process_group": None}
 
     def _smooth(self, x: Tensor, *args: Any) -> Any:
-        return self._smoothed()(x, *args)
+        smoothed = self._smoothed()
+        value = smoothed(x, *args)
+        if self.check and not torch.compiler.is_compiling():
+            self._passed = not smoothed.unchecked
+        return value
 
     def _hard(self, x: Tensor, *args: Any) -> Any:
         if isinstance(self.statistic, Covariance):
@@ -145,10 +159,12 @@ class Smooth(AbstractSampledLayer[..., Any]):
         # called, and its outputs are taken, as in training.
         once = smooth(
             functools.partial(_at_second, self.f),
+            Logistic(),
             num_samples=1,
             sampler="mc",
             covariate="none",
             seed=0,
+            check=False,
             **self._calling,
         )
         return once(x.detach(), x.detach(), *args)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..._checks import check_distribution, check_int
 from ...distributions import AbstractDistribution, Gaussian
-from ...samplers import MonteCarlo, Sobol, seed_tensor
+from ...samplers import MonteCarlo, seed_tensor
 from ..estimates import estimate
 from ..scalar_function import ScalarFunction, check_point
 from .evidence import Evidence, entry, examine
@@ -99,7 +99,7 @@ def diagnose(
         distribution,
         num_samples=num_samples,
         repetitions=repetitions,
-        sampler=Sobol() if x.numel() <= torch.quasirandom.SobolEngine.MAXDIM else "rqmc_latin",
+        sampler="auto",
         event_dim=x.ndim,
         seed=seed,
     )
