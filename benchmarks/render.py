@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import torchsmooth as ts
-from torchsmooth import _reference
+from torchsmooth._kernels import reference as _reference
 
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))

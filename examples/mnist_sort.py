@@ -40,7 +40,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 import torch.nn.functional as F
-from common import cli, environment, plotting
+from common import cli, plotting
 from common.cuda_graph import CudaGraph
 from common.errors import UserError, run_program, user_errors
 from common.optional_package import optional_package
@@ -519,32 +519,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     def test() -> dict[str, float]:
         return evaluate(network, digits["test"], "test", sets=TEST_SETS, n=n)
 
-    last = best = test()
-    if training.best["step"] != training.step:
-        network.load_state_dict(training.best["model"])
-        best = test()
+    results = training.test(test)
+    best = results["test"]
     draw_learning_curve(training, best, curve, n=n)
     draw_sorted(network, digits["test"], picture, n=n)
-    directory.write_result(
-        {
-            "settings": settings,
-            "versions": environment.versions("numpy"),
-            "machine": environment.machine(args.device),
-            "timings": {
-                "total_seconds": time.perf_counter() - started,
-                # With the looks at the validation sets, and all parts of a resumed run.
-                "training_seconds": training.seconds,
-                "steps_per_second": training.step / training.seconds,
-            },
-            "history": training.history,
-            "results": {
-                "best_step": training.best["step"],
-                "validation": training.best["metrics"],
-                "test": best,
-                "test_after_last_step": last,
-            },
-        }
-    )
+    training.write_result(results, started=started, device=args.device, packages=("numpy",))
     print(
         f"exact match {best['exact_match']:.1%}, element-wise {best['element_wise']:.1%} "
         f"on {TEST_SETS} test sets of {n} (weights of step {training.best['step']} of "

@@ -43,7 +43,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import torch
-from common import cli, environment, plotting
+from common import cli, plotting
 from common.cuda_graph import CudaGraph
 from common.errors import UserError, run_program, user_errors
 from common.run_directory import RunDirectory
@@ -195,7 +195,7 @@ def smoothed_loss(args: argparse.Namespace, mesh: Mesh) -> Loss:
     The two ways to smooth l(h(pose)), the renderer being h: l(E[h]) and E[l(h)] (arXiv 2410.08125,
     section 2.3).
     """
-    law = cli.DISTRIBUTIONS[args.distribution]
+    law = ts.LAWS[args.distribution]
     _, sampling = cli.smoothing(args)
     view: dict[str, Any] = {"image_size": args.image_size}
 
@@ -569,28 +569,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     draw_animation(training, poses, mesh, args.image_size, looks, animation)
     angles, starts = poses.angles(), angle_between(poses.start.cpu(), poses.truth.cpu())
     rate, interval = success_rate(angles)
-    directory.write_result(
+    training.write_result(
         {
-            "settings": settings,
-            "versions": environment.versions("matplotlib", "numpy", "scipy"),
-            "machine": environment.machine(args.device),
-            "timings": {
-                "total_seconds": time.perf_counter() - started,
-                # With the looks at the poses, and all parts of an optimization that was resumed.
-                "training_seconds": training.seconds,
-                "steps_per_second": training.step / training.seconds,
-            },
-            "history": training.history,
-            "results": {
-                "success": rate,
-                "success_interval": interval,
-                "median_angle": angles.median().item(),
-                "start_angles": starts.tolist(),
-                "angles": angles.tolist(),
-                "true_poses": poses.truth.tolist(),
-                "found_poses": poses.pose.tolist(),
-            },
-        }
+            "success": rate,
+            "success_interval": interval,
+            "median_angle": angles.median().item(),
+            "start_angles": starts.tolist(),
+            "angles": angles.tolist(),
+            "true_poses": poses.truth.tolist(),
+            "found_poses": poses.pose.tolist(),
+        },
+        started=started,
+        device=args.device,
+        packages=("matplotlib", "numpy", "scipy"),
     )
     print(
         f"success {rate:.1%} (95 % interval {interval[0]:.1%} to {interval[1]:.1%}) of "

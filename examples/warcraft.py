@@ -39,7 +39,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import torch
-from common import cli, environment, plotting
+from common import cli, plotting
 from common.cuda_graph import CudaGraph
 from common.errors import UserError, run_program, user_errors
 from common.optional_package import optional_package
@@ -571,31 +571,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     training.finish(validate)
 
-    last = best = evaluate(network, maps["test"], args.device)
-    if training.best["step"] != training.step:
-        network.load_state_dict(training.best["model"])
-        best = evaluate(network, maps["test"], args.device)
+    results = training.test(lambda: evaluate(network, maps["test"], args.device))
+    best = results["test"]
     draw_learning_curve(training, best, curve)
     draw_paths(network, maps["test"], picture, args.device)
-    directory.write_result(
-        {
-            "settings": settings,
-            "versions": environment.versions("numpy", "torchvision"),
-            "machine": environment.machine(args.device),
-            "timings": {
-                "total_seconds": time.perf_counter() - started,
-                # With the looks at the validation maps, and all parts of a resumed run.
-                "training_seconds": training.seconds,
-                "steps_per_second": training.step / training.seconds,
-            },
-            "history": training.history,
-            "results": {
-                "best_step": training.best["step"],
-                "validation": training.best["metrics"],
-                "test": best,
-                "test_after_last_step": last,
-            },
-        }
+    training.write_result(
+        results,
+        started=started,
+        device=args.device,
+        packages=("numpy", "torchvision"),
     )
     print(
         f"cost match {best['cost_match']:.1%}, exact match {best['exact_match']:.1%}, "

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import torchsmooth
-from torchsmooth import _ops
+from torchsmooth._kernels import library
 
 
 LIBRARY = Path(torchsmooth.__file__).parent / "_C_cuda.so"
@@ -21,7 +21,7 @@ def test_is_loaded():
     assert str(LIBRARY) in torch.ops.loaded_libraries
 
 
-@pytest.mark.parametrize("name", _ops.NAMES)
+@pytest.mark.parametrize("name", library.NAMES)
 def test_ops_have_cuda_kernels(name):
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
-    assert has_kernel(f"torchsmooth::{name}", "CUDA") == (name not in _ops.TWINS_ON_CUDA)
+    assert has_kernel(f"torchsmooth::{name}", "CUDA") == (name not in library.TWINS_ON_CUDA)

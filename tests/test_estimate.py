@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import torchsmooth as ts
-from torchsmooth.estimate import Estimate, estimate
+from torchsmooth._analysis.estimates import Estimate, estimate
 
 
 A = torch.tensor([1.0, -0.5], dtype=torch.float64)
@@ -41,6 +41,7 @@ def smoothed_curve(x: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     return value, slope[..., None] * A
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

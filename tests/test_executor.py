@@ -20,7 +20,10 @@ import torch
 from torch import Tensor, nn
 
 import torchsmooth as ts
-from torchsmooth.smoothing import workers
+from torchsmooth._smoothing import executor as workers
+
+
+pytestmark = pytest.mark.processes
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 import torchsmooth as ts
-from torchsmooth.generalized import _min_norm_weights, clarke, directional_derivative
+from torchsmooth._analysis.clarke import _min_norm_weights, clarke
+from torchsmooth._analysis.directional import directional_derivative
 
 
 DTYPES = [torch.float32, torch.float64]

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from facts import COMPACT, SCIPY
 from hypothesis import given, strategies as st
+from laws import FACTS, SCIPY
 from torch import Tensor
 
 import torchsmooth as ts
-from torchsmooth import _ops, _reference
+from torchsmooth._kernels import library, reference as reference
 from torchsmooth.distributions import LAWS
 from torchsmooth.samplers import SAMPLERS
 
@@ -39,16 +39,6 @@ DTYPES = [torch.float32, torch.float64]
 ELEMENTS = 3
 SAMPLES = 36  # a block of 32 and a piece; pairs of pairs
 SEED = -0x0123456789ABCDEF
-
-SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "gaussian": lambda x: x,
-    "logistic": lambda x: np.tanh(x / 2),
-    "gumbel": lambda x: -np.expm1(-x),
-    "cauchy": lambda x: 2 * x / (1 + x**2),
-    "laplace": np.sign,
-    "triangular": lambda x: np.sign(x) / (1 - abs(x)),
-    "wigner_semicircle": lambda x: x / ((1 - x) * (1 + x)),
-}
 
 
 def sampling(
@@ -93,7 +83,7 @@ def run(name: str, device: torch.device, **arguments: Any) -> tuple[Tensor, ...]
 
 
 def twin(name: str, **arguments: Any) -> tuple[Tensor, ...]:
-    outputs = getattr(_reference, name)(**arguments)
+    outputs = getattr(reference, name)(**arguments)
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
@@ -108,8 +98,8 @@ def assert_within(actual: Tensor, expected: Tensor, terms: Tensor | float, round
 def draws(law: str, n: int, arguments: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
     """Noise, and the sizes of both weights and of what cancels in them: [ELEMENTS, s, n] each."""
     s = arguments["num_samples"]
-    word = _reference.words(**arguments, n=n, start=0, stop=ELEMENTS * s)
-    noise, score, _ = _reference.draw_weights(law, word, torch.float64, 0.0)
+    word = reference.words(**arguments, n=n, start=0, stop=ELEMENTS * s)
+    noise, score, _ = reference.draw_weights(law, word, torch.float64, 0.0)
     sizes = (noise, 1 + score.abs(), 1 + (score * noise).abs())
     return tuple(t.reshape(ELEMENTS, s, n) for t in sizes)
 
@@ -145,7 +135,7 @@ def test_schema(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_kernels(name: str, device: torch.device) -> None:
-    kernel = "CPU" if name in _ops.TWINS_ON_CUDA else device.type.upper()
+    kernel = "CPU" if name in library.TWINS_ON_CUDA else device.type.upper()
     for key in (kernel, "Meta", "CompositeExplicitAutograd", "Autograd"):
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"torchsmooth::{name}", key), key
 
@@ -153,7 +143,7 @@ def test_kernels(name: str, device: torch.device) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_twin_has_the_arguments_of_the_schema(name: str) -> None:
     arguments = [argument.name for argument in getattr(OPS, name).default._schema.arguments]
-    assert list(inspect.signature(getattr(_reference, name)).parameters) == arguments
+    assert list(inspect.signature(getattr(reference, name)).parameters) == arguments
 
 
 def examples(name: str) -> list[dict[str, Any]]:
@@ -422,7 +412,7 @@ def test_functions_of_laws(law: str, dtype: torch.dtype, device: torch.device) -
         "icdf": (u[u < 1], SCIPY[law].ppf),
         "cdf": (x, SCIPY[law].cdf),
         "log_prob": (x, SCIPY[law].logpdf),
-        "score": (x[x.abs() < 1] if law in COMPACT else x, SCORES[law]),
+        "score": (x[x.abs() < 1] if FACTS[law].is_compact else x, FACTS[law].score),
     }
     for function, (argument, expected) in functions.items():
         (actual,) = run("evaluate_law", device, x=argument, law=law, function=function)
@@ -731,6 +721,7 @@ def test_outcomes(outcome: str, dtype: torch.dtype, n: int, device: torch.device
 
 
 # So many that the sums of a task are flushed before its end.
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [4, 6])
 @pytest.mark.parametrize("outcome", ["argsort", "rows", "sort"])
 def test_sorts_of_many_samples(outcome: str, n: int, device: torch.device) -> None:
@@ -1005,6 +996,7 @@ def test_two_runs_are_equal(device: torch.device) -> None:
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("isa", ["baseline", "avx2"])
 def test_instruction_sets_agree(isa: str, tmp_path: Path) -> None:
     """Words bit for bit; the rest to the rounding of multiply-adds."""

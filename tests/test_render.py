@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo
-from facts import SCIPY, assert_mean, replicate
+from facts import assert_mean, replicate
+from laws import SCIPY
 from rasters import (
     NEAR,
     SPECIAL_POSES,
@@ -27,7 +28,7 @@ from rasters import (
 )
 
 import torchsmooth as ts
-from torchsmooth import _reference
+from torchsmooth._kernels import reference as reference
 from torchsmooth.distributions import LAWS
 
 
@@ -229,7 +230,7 @@ SCALE = torch.tensor([0.1, 5.0, 5.0, 1.0], dtype=torch.float64)
 def passes(request, monkeypatch):
     """How gradients are computed: with the image, or by rendering all samples again."""
     if request.param == "two passes":
-        monkeypatch.setattr(importlib.import_module("torchsmooth._ops.render"), "ONE_PASS", 0)
+        monkeypatch.setattr(importlib.import_module("torchsmooth._kernels.render"), "ONE_PASS", 0)
 
 
 def smoothed_both_ways(
@@ -371,6 +372,7 @@ def test_the_law_of_an_edge(law, passes):
     assert_mean(in_scale[:, 0], density * z, resolution=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["silhouette", "depth", "lambert"])
 def test_ops_are_the_twins(output):
     pose, vertices, faces = scene()
@@ -378,7 +380,7 @@ def test_ops_are_the_twins(output):
     faces = faces.int()
     arguments = (pose, vertices, faces, 24, output)
     torch.testing.assert_close(
-        OPS.hard_render(*arguments), _reference.hard_render(*arguments), rtol=1e-6, atol=1e-6
+        OPS.hard_render(*arguments), reference.hard_render(*arguments), rtol=1e-6, atol=1e-6
     )
     elements = pose.shape[0]
     noise = (SCALE.repeat(elements, 1), torch.tensor(5), torch.empty(0, 32, dtype=torch.int32))
@@ -389,16 +391,36 @@ def test_ops_are_the_twins(output):
         estimator = (baseline, 0.1, 0.25, jacobian)
         for ours, twin in zip(
             OPS.render(pose, vertices, faces, *noise, *options, *estimator),
-            _reference.render(pose, vertices, faces, *noise, *options, *estimator),
+            reference.render(pose, vertices, faces, *noise, *options, *estimator),
             strict=True,
         ):
             torch.testing.assert_close(ours, twin, rtol=1e-6, atol=1e-6)
     grad, center = torch.randn(elements, 24, 24).double(), torch.randn(elements).double()
     backward = (grad, center, pose, vertices, faces, *noise, *options, 0.1, 0.25, True)
     for ours, twin in zip(
-        OPS.render_backward(*backward), _reference.render_backward(*backward), strict=True
+        OPS.render_backward(*backward), reference.render_backward(*backward), strict=True
     ):
         torch.testing.assert_close(ours, twin, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("output", ["silhouette", "depth", "lambert"])
+def test_a_vertex_without_faces_changes_no_bit(output, passes):
+    """In float32 the scratch of an odd number of vertices ends between two doubles."""
+    _, vertices, faces = scene(torch.float32)
+    assert len(vertices) % 2 == 0
+
+    def value_and_gradients(vertices):
+        pose = scene(torch.float32)[0].requires_grad_()
+        scale = SCALE.float().requires_grad_()
+        image = ts.functional.render(
+            pose, vertices, faces, ts.Logistic(scale), image_size=17, output=output, seed=7
+        )
+        return image, *torch.autograd.grad(image.square().sum(), (pose, scale))
+
+    more = torch.cat([vertices, torch.ones(1, 3)])
+    torch.testing.assert_close(
+        value_and_gradients(more), value_and_gradients(vertices), rtol=0, atol=0
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -464,6 +486,7 @@ def test_threads_do_not_change_a_bit(passes):
         assert torch.equal(one, other)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("isa", ["baseline", "avx2"])
 def test_instruction_sets_agree(isa, tmp_path):
     pose, vertices, faces = scene(torch.float32)
@@ -622,7 +645,7 @@ def test_bad_input(case):
     if "pose" not in changes:
         with pytest.raises(error, match=message):
             del arguments["pose"]
-            ts.nn.Renderer(ts.Logistic(), **arguments)
+            ts.nn.Render(distribution=ts.Logistic(), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -646,6 +669,7 @@ def test_the_op_checks_its_arguments(changes, message):
 # Compiled, and as a layer
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_equals_eager(passes):
     pose, vertices, faces = scene(torch.float32)
@@ -684,8 +708,8 @@ def test_bad_meshes_give_nan_where_values_are_not_read():
 def test_layer():
     pose, vertices, faces = scene(torch.float32)
     noise = ts.Logistic(SCALE.float())
-    layer = ts.nn.Renderer(
-        noise, vertices, faces, image_size=16, output="depth", num_samples=16, seed=2
+    layer = ts.nn.Render(
+        vertices, faces, noise, image_size=16, output="depth", num_samples=16, seed=2
     )
     options = {"image_size": 16, "output": "depth"}
     expected = ts.functional.render(pose, vertices, faces, noise, num_samples=16, seed=2, **options)
@@ -693,7 +717,9 @@ def test_layer():
     layer.eval_mode = "hard"
     assert torch.equal(layer.eval()(pose), ts.hard.render(pose, vertices, faces, **options))
     assert {"vertices", "faces"} <= layer.state_dict().keys()
-    assert "vertices=30, faces=10, image_size=16, output='depth'" in repr(layer)
+    mesh = "vertices=<torch.float32 tensor of shape (30, 3)>"
+    assert f"{mesh}, faces=<{faces.dtype} tensor of shape (10, 3)>, image_size=16" in repr(layer)
+    assert "output='depth'" in repr(layer)
 
 
 def test_descent_finds_a_pose():

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from facts import COMPACT, replicate
+from facts import replicate
+from laws import FACTS
 from paths import (
     LEAST,
     SCALE,
@@ -25,7 +26,7 @@ from paths import (
 from torch import Tensor
 
 import torchsmooth as ts
-from torchsmooth import _reference
+from torchsmooth._kernels import reference as reference
 from torchsmooth.distributions import LAWS
 
 
@@ -137,7 +138,7 @@ def test_hard_paths_are_the_twins(dtype: torch.dtype, neighbors: int, device: to
             source, target = torch.randint(height * width, (2,)).tolist()
             arguments = (neighbors, source, target, 1e-3)
             actual = OPS.hard_shortest_path(weights.to(device), *arguments).cpu()
-            expected = _reference.hard_shortest_path(weights, *arguments)
+            expected = reference.hard_shortest_path(weights, *arguments)
             torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
 
 
@@ -178,7 +179,7 @@ def test_ops_are_the_twins(
     for law, neighbors in zip(LAWS, itertools.cycle((4, 8)), strict=False):
         arguments = arguments_of(dtype, sampler, antithetic, scale, law, neighbors)
         mean = OPS.shortest_path(**on(device, arguments)).cpu()
-        torch.testing.assert_close(mean, _reference.shortest_path(**arguments), rtol=0, atol=1e-6)
+        torch.testing.assert_close(mean, reference.shortest_path(**arguments), rtol=0, atol=1e-6)
         arguments |= {
             "grad": torch.randn_like(arguments["x"]),
             "baseline": torch.randn(3, dtype=dtype),
@@ -187,7 +188,7 @@ def test_ops_are_the_twins(
             "scale_gradient": True,
         }
         actual = OPS.shortest_path_backward(**on(device, arguments))
-        expected = _reference.shortest_path_backward(**arguments)
+        expected = reference.shortest_path_backward(**arguments)
         for a, e in zip(actual, expected, strict=True):
             largest = float(e.abs().max())
             torch.testing.assert_close(
@@ -213,7 +214,7 @@ def test_large_grids_are_the_twins(
         "target": n - 1,
     }
     mean = OPS.shortest_path(**on(device, arguments)).cpu()
-    torch.testing.assert_close(mean, _reference.shortest_path(**arguments), rtol=0, atol=1e-6)
+    torch.testing.assert_close(mean, reference.shortest_path(**arguments), rtol=0, atol=1e-6)
     arguments |= {
         "grad": torch.randn(2, *size, dtype=dtype),
         "baseline": torch.randn(2, dtype=dtype),
@@ -223,7 +224,7 @@ def test_large_grids_are_the_twins(
     for scale_gradient in (False, True):
         arguments["scale_gradient"] = scale_gradient
         actual = OPS.shortest_path_backward(**on(device, arguments))
-        expected = _reference.shortest_path_backward(**arguments)
+        expected = reference.shortest_path_backward(**arguments)
         for a, e in zip(actual, expected, strict=True):
             atol = 1e3 * torch.finfo(dtype).eps * float(e.abs().max()) if e.numel() else 0.0
             torch.testing.assert_close(a.cpu(), e, rtol=0, atol=atol)
@@ -358,7 +359,7 @@ def test_mean_and_gradients(law: str, neighbors: int, sampler: str, covariate: s
     mean, known_x, known_scale = expected(law, neighbors)
     assert_same_mean(path, mean, 0.01)
     # The score's variance is infinite for laws on [-1, 1], see `facts.assert_mean_gradient`.
-    sigmas, resolution = (8.0, 0.5) if law in COMPACT else (4.0, 0.12)
+    sigmas, resolution = (4.0, 0.12) if FACTS[law].score_moments > 2 else (8.0, 0.5)
     assert_same_mean(in_x, known_x, resolution, sigmas)
     assert_same_mean(in_scale, known_scale, 2 * resolution, sigmas)
 
@@ -423,6 +424,7 @@ def test_elements_do_not_depend_on_the_batch_behind_them(device: torch.device) -
     torch.testing.assert_close(smoothed(x)[:2], smoothed(x[:2]), rtol=0, atol=0)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_equals_eager(device: torch.device) -> None:
     def f(x: Tensor, scale: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:

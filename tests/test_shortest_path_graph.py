@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
 import torchsmooth as ts
-from torchsmooth import _reference
+from torchsmooth._kernels import reference as reference
 
 
 OPS = torch.ops.torchsmooth
@@ -105,7 +105,7 @@ def test_paths_are_the_twins(dtype: torch.dtype) -> None:
         for target in range(0, nodes, 7):
             arguments = (weights, indptr, indices, 0, target, 1e-3)
             actual = OPS.hard_shortest_path_graph(*arguments)
-            expected = _reference.hard_shortest_path_graph(*arguments)
+            expected = reference.hard_shortest_path_graph(*arguments)
             torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import torchsmooth as ts
-from torchsmooth.meshes.teapot import patches
+from torchsmooth.meshes._teapot import patches
 
 
 def boundary(faces):

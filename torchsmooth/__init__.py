@@ -1,49 +1,82 @@
 """Gradients for what has none: sorting, shortest paths, renderers, simulators, branches."""
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata as _metadata
+from typing import NoReturn
 
-from . import functional as functional, hard as hard, meshes as meshes, nn as nn, soft as soft
-from .blackbox import BlackBox as BlackBox, blackbox as blackbox
-from .diagnose import (
-    Break as Break,
-    CoordinateDiagnosis as CoordinateDiagnosis,
-    Diagnosis as Diagnosis,
-    diagnose as diagnose,
-)
-from .distributions import (
-    AbstractDistribution as AbstractDistribution,
-    Cauchy as Cauchy,
-    FromTorch as FromTorch,
-    Gaussian as Gaussian,
-    Gumbel as Gumbel,
-    Laplace as Laplace,
-    Logistic as Logistic,
-    Triangular as Triangular,
-    WignerSemicircle as WignerSemicircle,
-)
-from .estimate import Estimate as Estimate, estimate as estimate
-from .generalized import (
-    ClarkeSubdifferential as ClarkeSubdifferential,
-    DirectionalDerivative as DirectionalDerivative,
-    clarke as clarke,
-    directional_derivative as directional_derivative,
-)
-from .losses import FenchelYoungLoss as FenchelYoungLoss, fenchel_young_loss as fenchel_young_loss
-from .samplers import (
-    AbstractSampler as AbstractSampler,
-    Cartesian as Cartesian,
-    LatinHypercube as LatinHypercube,
-    MonteCarlo as MonteCarlo,
-    Sobol as Sobol,
-)
-from .smoothing import Smoothed as Smoothed, smooth as smooth
-from .soften import SoftBoolean as SoftBoolean, SoftIndex as SoftIndex, soften as soften
-from .statistics import Covariance as Covariance, Median as Median
-from .straight_through import straight_through as straight_through
-from .tune import Candidate as Candidate, Tuning as Tuning, tune as tune
+from . import distributions, functional, hard, meshes, nn, samplers, soft, statistics
+from ._analysis.clarke import ClarkeSubdifferential, clarke
+from ._analysis.diagnosis.diagnose import diagnose
+from ._analysis.diagnosis.result import Break, CoordinateDiagnosis, Diagnosis
+from ._analysis.diagnosis.verdicts import VERDICTS
+from ._analysis.directional import DirectionalDerivative, directional_derivative
+from ._analysis.estimates import Estimate, estimate
+from ._analysis.tuning import Candidate, Tuning, tune
+from ._names import unknown_name
+from ._smoothing import Smoothed, smooth
+from ._soften import SOFTENED, SoftBoolean, SoftIndex, soften
+from ._solvers.fenchel_young import FenchelYoungLoss, fenchel_young_loss
+from ._solvers.interpolation import BlackBox, blackbox
+from ._straight_through import straight_through
+from .distributions import *  # noqa: F403 (its __all__ is the list)
+from .samplers import AbstractSampler, Cartesian, LatinHypercube, MonteCarlo, Sobol
+from .statistics import Covariance, Median
+
+
+__all__ = [
+    "__version__",
+    "AbstractSampler",
+    "BlackBox",
+    "blackbox",
+    "Break",
+    "Candidate",
+    "Cartesian",
+    "clarke",
+    "ClarkeSubdifferential",
+    "CoordinateDiagnosis",
+    "Covariance",
+    "diagnose",
+    "Diagnosis",
+    "directional_derivative",
+    "DirectionalDerivative",
+    "distributions",
+    "Estimate",
+    "estimate",
+    "fenchel_young_loss",
+    "FenchelYoungLoss",
+    "functional",
+    "hard",
+    "LatinHypercube",
+    "Median",
+    "meshes",
+    "MonteCarlo",
+    "nn",
+    "samplers",
+    "smooth",
+    "Smoothed",
+    "Sobol",
+    "soft",
+    "SoftBoolean",
+    "soften",
+    "SOFTENED",
+    "SoftIndex",
+    "statistics",
+    "straight_through",
+    "tune",
+    "Tuning",
+    "VERDICTS",
+]
+__all__ += distributions.__all__
 
 
 try:
-    __version__ = version("torchsmooth")
-except PackageNotFoundError:  # used from the source tree
+    __version__ = _metadata.version("torchsmooth")
+except _metadata.PackageNotFoundError:  # used from the source tree
     __version__ = "0.1.0"
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(__name__, name)

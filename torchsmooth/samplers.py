@@ -1,8 +1,8 @@
-"""Where the uniform numbers of the noise come from.
+"""Sources of the uniform numbers of the noise.
 
-A sampler names one of the point sets of `csrc/core/samplers.h`. The points themselves are computed
-inside the ops, as a pure function of seed, batch element, sample and dimension; every batch element
-has points of its own. A new sampler is a class here and a struct there.
+A sampler names one of the point sets of `csrc/core/samplers.h`. The points are computed inside the
+ops, as a pure function of seed, batch element, sample and dimension; every batch element has
+different points. A new sampler is a class here and a struct there.
 """
 
 import abc
@@ -12,12 +12,23 @@ import numbers
 import operator
 import warnings
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import ClassVar, NoReturn, final
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _disable_current_modes
 
+from ._names import unknown_name
+from ._torch_internals import constant_in_graphs, outside_of_transforms_and_modes
+
+
+__all__ = [
+    "SAMPLERS",
+    "AbstractSampler",
+    "Cartesian",
+    "LatinHypercube",
+    "MonteCarlo",
+    "Sobol",
+]
 
 # Sample and cell numbers are 32-bit words in the kernels, with two bits to spare.
 _MAX_SAMPLES = 2**30
@@ -41,18 +52,18 @@ class AbstractSampler(abc.ABC):
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """What the ops call the sampler."""
+        """The name that the ops use."""
 
     @abc.abstractmethod
     def directions(self, n: int, device: torch.device) -> Tensor:  # [n or 0, 32], int32
-        """The table of direction numbers that the ops take; empty for all samplers but Sobol."""
+        """The direction numbers that the ops take; empty for all samplers except Sobol."""
 
     @abc.abstractmethod
     def _validate_points(self, points: int, n: int, mirrored: int) -> None:
-        """Checks the number of points; `mirrored` samples are made of each."""
+        """Checks the number of points; each point makes `mirrored` samples."""
 
     def validate(self, num_samples: int, n: int, antithetic: bool = False) -> None:
-        """Raises a `ValueError` or `TypeError` unless the sampler can make that many samples.
+        """Raises a `ValueError` or `TypeError` unless the sampler can make this number of samples.
 
         **Arguments:**
 
@@ -92,17 +103,22 @@ class AbstractSampler(abc.ABC):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ) -> Tensor:  # [*batch_shape, num_samples, n]
-        """The uniform numbers themselves, strictly between 0 and 1.
+        """Returns uniform numbers, strictly between 0 and 1.
 
         They are (w + 1/2) / 2^32 for the 32-bit words w that smoothing draws for the same seed:
-        exactly so in float64, rounded but kept off 0 and 1 in the other types.
+        exactly in float64, rounded but kept off 0 and 1 in the other types.
 
         **Arguments:**
 
         - `num_samples`, `n`, `antithetic`: as for `validate`. Antithetic samples 2i and 2i + 1 are
             mirror images, u and 1 - u.
-        - `batch_shape`: every element has points of its own.
+        - `batch_shape`: the shape of the batch; every element has different points.
         - `seed`: an int, an int64 tensor with one element, or None for one from torch's generator.
+        - `dtype`, `device`: of the result.
+
+        **Returns:** a tensor of shape [*batch_shape, num_samples, n].
+
+        **Raises:** TypeError or ValueError if an argument differs from this description.
 
         >>> import torchsmooth as ts
         >>> u = ts.LatinHypercube().uniforms(4, 1, seed=0)
@@ -138,8 +154,10 @@ class AbstractSampler(abc.ABC):
 class MonteCarlo(AbstractSampler):
     """Independent samples, by the counter-based generator Philox4x32-10.
 
-    Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The variance
-    of an average falls as 1/s.
+    The variance of an average falls as 1/s.
+
+    **Source:** Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC
+    2011.
     """
 
     independent = True
@@ -160,13 +178,16 @@ class MonteCarlo(AbstractSampler):
 class LatinHypercube(AbstractSampler):
     """Latin hypercube samples: in every dimension, one sample in each of s equal intervals.
 
-    McKay, Beckman, Conover, "A comparison of three methods for selecting values of input variables
-    in the analysis of output from a computer code", Technometrics 21, 1979. Any number of samples.
-    Which sample has which interval is random in every dimension; what is additive in the dimensions
-    has almost no variance.
+    The number of samples is arbitrary. In every dimension the assignment of samples to intervals is
+    random. Averages of functions that are additive in the dimensions have almost no variance.
 
-    **Arguments:** `randomized`: whether samples lie anywhere in their intervals, which keeps
-    averages unbiased ("rqmc_latin"), or at the centres ("qmc_latin").
+    **Arguments:**
+
+    - `randomized`: whether samples are uniform in their intervals, which keeps averages unbiased
+        ("rqmc_latin"), or at the centres ("qmc_latin").
+
+    **Source:** McKay, Beckman and Conover, "A comparison of three methods for selecting values of
+    input variables in the analysis of output from a computer code", Technometrics 21, 1979.
     """
 
     randomized: bool = True
@@ -189,11 +210,13 @@ class LatinHypercube(AbstractSampler):
 class Cartesian(AbstractSampler):
     """A regular grid: one sample in each of s = k^n equal cells.
 
-    Only some numbers of samples have such a grid, and hardly any where n is large: then use
-    `Sobol` or `LatinHypercube`.
+    Few numbers of samples have such a grid, and hardly any where n is large: then use `Sobol` or
+    `LatinHypercube`.
 
-    **Arguments:** `randomized`: whether samples lie anywhere in their cells, which keeps averages
-    unbiased ("rqmc_cartesian"), or at the centres ("qmc_cartesian").
+    **Arguments:**
+
+    - `randomized`: whether samples are uniform in their cells, which keeps averages unbiased
+        ("rqmc_cartesian"), or at the centres ("qmc_cartesian").
     """
 
     randomized: bool = True
@@ -211,7 +234,7 @@ class Cartesian(AbstractSampler):
         if n == 0:
             return
         n = operator.index(n)  # under torch.compile, n may be symbolic: this makes it a number
-        side = _floor_root(points, n)
+        side = floor_root(points, n)
         if side**n == points:
             return
         below, above = mirrored * side**n, mirrored * (side + 1) ** n
@@ -229,11 +252,13 @@ class Cartesian(AbstractSampler):
 class Sobol(AbstractSampler):
     """Sobol points with nested uniform (Owen) scrambling: the default.
 
-    Every sample is uniform, so that averages are unbiased, and the samples together fill the cube
-    evenly, in each dimension and in pairs of them. The direction numbers are those of
-    `torch.quasirandom.SobolEngine` (Joe and Kuo, 2008), for up to 21201 dimensions. The numbers of
-    samples that balance are the powers of 2; others work, with a warning. Owen, "Randomly permuted
-    (t, m, s)-nets and (t, s)-sequences", 1995.
+    Every sample is uniform, so that averages are unbiased. Together the samples fill the cube
+    evenly, in each dimension and in pairs of dimensions. The direction numbers are those of
+    `torch.quasirandom.SobolEngine`, for up to 21201 dimensions. Numbers of samples that are powers
+    of 2 are balanced; others work, with a warning.
+
+    **Source:** Owen, "Randomly permuted (t, m, s)-nets and (t, s)-sequences", 1995; Joe and Kuo,
+    "Constructing Sobol sequences with better two-dimensional projections", 2008.
     """
 
     independent = False
@@ -243,7 +268,7 @@ class Sobol(AbstractSampler):
         return "sobol"
 
     def directions(self, n: int, device: torch.device) -> Tensor:
-        # Rounded up, so that few tables serve all n.
+        # Rounded up, so that few tables are enough for all n.
         capacity = min(max(16, 1 << (n - 1).bit_length()), _MAX_SOBOL_DIMENSIONS)
         return _sobol_table(capacity, torch.device(device))[:n]
 
@@ -280,21 +305,18 @@ def _warn_unbalanced(points: int, mirrored: int) -> None:
 _sobol_tables: dict[tuple[int, torch.device], Tensor] = {}
 
 
+@constant_in_graphs
 def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 32], int32
-    """Direction numbers, their bits reversed, because the scrambling hash works on reversed bits.
+    """Direction numbers with reversed bits, because the scrambling hash works on reversed bits.
 
-    Row j, column b is what bit b of a sample's index contributes to dimension j.
+    Row j, column b is the contribution of bit b of a sample's index to dimension j.
     """
     table = _sobol_tables.get((capacity, device))
     if table is None:
-        # A plain tensor that serves all later calls, even if the first one is made for inference,
+        # A plain tensor, valid for all later calls, even if the first one is made for inference,
         # within a transform, or for tracing. There is no gradient to switch off, and export would
         # record it.
-        with (
-            torch.inference_mode(False),
-            torch._C._DisableFuncTorch(),
-            _disable_current_modes(),
-        ):
+        with outside_of_transforms_and_modes():
             engine = torch.quasirandom.SobolEngine(capacity)
             state = engine.sobolstate  # [capacity, 30], 30-bit numbers
             reversed_bits = torch.zeros_like(state)
@@ -306,15 +328,11 @@ def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 3
     return table
 
 
-# torch.compiler.assume_constant_result does this, but imports the compiler: more than a second.
-_sobol_table._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
 def _no_directions(device: torch.device) -> Tensor:
     return torch.empty((0, _DIRECTION_BITS), dtype=torch.int32, device=device)
 
 
-def _floor_root(x: int, n: int) -> int:
+def floor_root(x: int, n: int) -> int:
     """The largest integer k with k^n <= x, for x >= 1."""
     k = round(x ** (1 / n))
     while k**n > x:
@@ -335,11 +353,11 @@ SAMPLERS: dict[str, AbstractSampler] = {
         Sobol(),
     )
 }
-"""The samplers by the names that stand for them in `sampler=`."""
+"""The samplers by their names in `sampler=`."""
 
 
 def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
-    """The sampler of that name, or the sampler itself."""
+    """The sampler of this name, or the sampler itself."""
     if isinstance(sampler, AbstractSampler):
         return sampler
     names = ", ".join(repr(name) for name in SAMPLERS)
@@ -353,7 +371,7 @@ def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
 
 
 def seed_tensor(seed: int | Tensor | None, device: torch.device | str) -> Tensor:  # [], int64
-    """The seed as a tensor, which is how it travels: a CUDA graph can replay with another.
+    """The seed as a tensor, so that a CUDA graph can replay with another one.
 
     None draws one from torch's generator of the device, so that `torch.manual_seed` reproduces.
     """
@@ -373,5 +391,13 @@ def seed_tensor(seed: int | Tensor | None, device: torch.device | str) -> Tensor
         raise TypeError(f"{expected}, got {seed!r}; pass for example 0")
     if not -(2**63) <= seed < 2**63:
         raise ValueError(f"seed must fit into 64 signed bits, got {seed}; take it modulo 2**63")
-    # full writes the number by a kernel; torch.tensor would copy it from the host.
+    # torch.full writes the number in a kernel; torch.tensor would copy it from the host.
     return torch.full((), int(seed), dtype=torch.int64, device=device)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(__name__, name)

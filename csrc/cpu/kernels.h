@@ -149,7 +149,6 @@ TS_HD int64_t render_plane(const Scene<T>& scene) {
 // environment variable TORCHSMOOTH_CPU names (baseline, avx2, avx512).
 template <class T>
 const Kernels<T>& kernels();
-const char* instruction_set();
 
 #define TORCHSMOOTH_DECLARE_ISA(isa) \
   namespace isa {                    \

@@ -14,15 +14,6 @@ from . import checkpoint
 from .errors import USER_ERROR, UserError
 
 
-DISTRIBUTIONS: dict[str, Callable[..., ts.AbstractDistribution]] = {
-    "logistic": ts.Logistic,
-    "gaussian": ts.Gaussian,
-    "gumbel": ts.Gumbel,
-    "cauchy": ts.Cauchy,
-    "laplace": ts.Laplace,
-    "triangular": ts.Triangular,
-    "wigner_semicircle": ts.WignerSemicircle,
-}
 SAMPLERS = ("mc", "qmc_latin", "rqmc_latin", "qmc_cartesian", "rqmc_cartesian", "sobol")
 COVARIATES = ("none", "fx", "loo")
 
@@ -91,7 +82,7 @@ def add_smoothing_arguments(
     group = parser.add_argument_group("smoothing")
     group.add_argument(
         "--distribution",
-        choices=DISTRIBUTIONS,
+        choices=ts.LAWS,
         default=distribution,
         help="law of the noise (default: %(default)s)",
     )
@@ -133,7 +124,7 @@ def add_smoothing_arguments(
 
 def smoothing(args: argparse.Namespace) -> tuple[ts.AbstractDistribution, dict[str, Any]]:
     """The distribution, and the sampling keywords that every smoothed function takes."""
-    distribution = DISTRIBUTIONS[args.distribution](scale=args.scale)
+    distribution = ts.LAWS[args.distribution](scale=args.scale)
     names = ("num_samples", "sampler", "antithetic", "covariate")
     return distribution, {name: getattr(args, name) for name in names}
 

@@ -2,13 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import checkpoint
+from . import checkpoint, environment
 from .errors import Interrupted, UserError
 from .interrupt import Interrupt
 from .progress import Progress
@@ -88,6 +88,39 @@ class Training:
         if not self.history or self.history[-1]["step"] != self.step:
             self._look(evaluate())
         self._save_best()  # a resumed run may have another directory than it had then
+
+    def test(self, evaluate: Callable[[], dict[str, float]]) -> dict[str, Any]:
+        """Results on the test set, with the last weights and with the best, which stay loaded."""
+        last = best = evaluate()
+        if self.best["step"] != self.step:
+            self.model.load_state_dict(self.best["model"])
+            best = evaluate()
+        return {
+            "best_step": self.best["step"],
+            "validation": self.best["metrics"],
+            "test": best,
+            "test_after_last_step": last,
+        }
+
+    def write_result(
+        self, results: dict[str, Any], *, started: float, device: str, packages: Sequence[str]
+    ) -> None:
+        """Write result.json; `started`: when the program began, by `time.perf_counter()`."""
+        self.directory.write_result(
+            {
+                "settings": self.settings,
+                "versions": environment.versions(*packages),
+                "machine": environment.machine(device),
+                "timings": {
+                    "total_seconds": time.perf_counter() - started,
+                    # With the evaluations in between, and all parts of a resumed run.
+                    "training_seconds": self.seconds,
+                    "steps_per_second": self.step / self.seconds,
+                },
+                "history": self.history,
+                "results": results,
+            }
+        )
 
     def state_dict(self) -> dict[str, Any]:
         rng = {"cpu": torch.get_rng_state()}

@@ -6,7 +6,7 @@ from torch import Tensor
 
 import torchsmooth as ts
 from torchsmooth import soft
-from torchsmooth.straight_through import straight_through
+from torchsmooth._straight_through import straight_through
 
 
 NOISE = ts.Logistic(0.5)
@@ -76,6 +76,7 @@ def test_transforms() -> None:
     torch.testing.assert_close(tangent, expected)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiles_whole() -> None:
     torch._dynamo.reset()

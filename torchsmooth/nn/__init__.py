@@ -1,52 +1,120 @@
-"""Layers: what `torchsmooth.soft`, `functional` and `smooth` compute, as `torch.nn.Module`s."""
+"""Layers: what `torchsmooth.soft`, `functional` and `smooth` compute, as `torch.nn.Module`s.
 
-from .argmax import ArgMax as ArgMax
-from .argsort import ArgSort as ArgSort
-from .blackbox import BlackBox as BlackBox
-from .exponential_scale import ExponentialScale as ExponentialScale
-from .fenchel_young_loss import FenchelYoungLoss as FenchelYoungLoss
-from .median import Median as Median
-from .quantile import Quantile as Quantile
-from .rank import Rank as Rank
-from .renderer import Renderer as Renderer
-from .sampled_layer import AbstractSampledLayer as AbstractSampledLayer
-from .scale_schedule import AbstractScaleSchedule as AbstractScaleSchedule
-from .shortest_path import ShortestPath as ShortestPath
-from .smooth import Smooth as Smooth
-from .smoothing_layer import AbstractSmoothingLayer as AbstractSmoothingLayer
-from .soft import (
-    AbstractElementwiseLayer as AbstractElementwiseLayer,
-    AbstractReductionLayer as AbstractReductionLayer,
-    GumbelSoftmax as GumbelSoftmax,
-    SoftAbs as SoftAbs,
-    SoftAMax as SoftAMax,
-    SoftAMaxQuadrature as SoftAMaxQuadrature,
-    SoftAMin as SoftAMin,
-    SoftAMinQuadrature as SoftAMinQuadrature,
-    SoftArgMax as SoftArgMax,
-    SoftArgMaxQuadrature as SoftArgMaxQuadrature,
-    SoftArgMin as SoftArgMin,
-    SoftArgMinQuadrature as SoftArgMinQuadrature,
-    SoftBranch as SoftBranch,
-    SoftCeil as SoftCeil,
-    SoftClamp as SoftClamp,
-    SoftEqual as SoftEqual,
-    SoftFloor as SoftFloor,
-    SoftGreater as SoftGreater,
-    SoftHardshrink as SoftHardshrink,
-    SoftHeaviside as SoftHeaviside,
-    SoftLess as SoftLess,
-    SoftLogHeaviside as SoftLogHeaviside,
-    SoftMaximum as SoftMaximum,
-    SoftMinimum as SoftMinimum,
-    SoftQuantize as SoftQuantize,
-    SoftReLU as SoftReLU,
-    SoftRound as SoftRound,
-    SoftSign as SoftSign,
-    SoftThreshold as SoftThreshold,
-    SoftTopKMaskQuadrature as SoftTopKMaskQuadrature,
-    SoftTrunc as SoftTrunc,
-    StraightThrough as StraightThrough,
+A layer has the name of its function: `ArgSort` is the layer of `torchsmooth.functional.argsort`,
+and `SoftRound` that of `torchsmooth.soft.round`. There are two exceptions: `SoftWhile` is the layer
+of `torchsmooth.soft.while_loop`, and `GumbelSoftmax` that of `torchsmooth.soft.gumbel_softmax`.
+
+Layers take the arguments of their functions, under the same names and in the same order, without
+the inputs, which are what a layer is called with. Layers with noise also take `learn_scale` and
+`eval_mode`.
+"""
+
+from typing import NoReturn
+
+from .._names import unknown_name
+from ._elementwise_layer import AbstractElementwiseLayer
+from ._fenchel_young import FenchelYoungLoss
+from ._interpolation import BlackBox
+from ._layer import AbstractLayer
+from ._reduction_layer import AbstractReductionLayer
+from ._render import Render
+from ._sampled_layer import AbstractSampledLayer
+from ._schedule import AbstractScaleSchedule, ExponentialScale
+from ._shortest_path import ShortestPath, ShortestPathGraph
+from ._smooth import Smooth
+from ._smoothing_layer import AbstractSmoothingLayer
+from ._soft_bisection import SoftBisect, SoftImplicitBisect
+from ._soft_comparisons import SoftEqual, SoftGreater, SoftLess, SoftMaximum, SoftMinimum
+from ._soft_control_flow import SoftCond, SoftWhile
+from ._soft_elementwise import (
+    SoftAbs,
+    SoftClamp,
+    SoftHardshrink,
+    SoftHeaviside,
+    SoftLogHeaviside,
+    SoftReLU,
+    SoftSign,
+    SoftThreshold,
 )
-from .sort import Sort as Sort
-from .topk import TopK as TopK
+from ._soft_grid_search import SoftGridSearch
+from ._soft_indexing import SoftTake, SoftTakeAlongDim
+from ._soft_quadrature import (
+    SoftAMaxQuadrature,
+    SoftAMinQuadrature,
+    SoftArgMaxQuadrature,
+    SoftArgMinQuadrature,
+    SoftTopKMaskQuadrature,
+)
+from ._soft_reductions import SoftAMax, SoftAMin, SoftArgMax, SoftArgMin
+from ._soft_rounding import SoftCeil, SoftFloor, SoftQuantize, SoftRound, SoftTrunc
+from ._soft_sampling import GumbelSoftmax
+from ._sort import ArgMax, ArgSort, Median, Quantile, Rank, Sort, TopK
+from ._straight_through import StraightThrough
+
+
+__all__ = [
+    "AbstractElementwiseLayer",
+    "AbstractLayer",
+    "AbstractReductionLayer",
+    "AbstractSampledLayer",
+    "AbstractScaleSchedule",
+    "AbstractSmoothingLayer",
+    "ArgMax",
+    "ArgSort",
+    "BlackBox",
+    "ExponentialScale",
+    "FenchelYoungLoss",
+    "GumbelSoftmax",
+    "Median",
+    "Quantile",
+    "Rank",
+    "Render",
+    "ShortestPath",
+    "ShortestPathGraph",
+    "Smooth",
+    "SoftAbs",
+    "SoftAMax",
+    "SoftAMaxQuadrature",
+    "SoftAMin",
+    "SoftAMinQuadrature",
+    "SoftArgMax",
+    "SoftArgMaxQuadrature",
+    "SoftArgMin",
+    "SoftArgMinQuadrature",
+    "SoftBisect",
+    "SoftCeil",
+    "SoftClamp",
+    "SoftCond",
+    "SoftEqual",
+    "SoftFloor",
+    "SoftGreater",
+    "SoftGridSearch",
+    "SoftHardshrink",
+    "SoftHeaviside",
+    "SoftImplicitBisect",
+    "SoftLess",
+    "SoftLogHeaviside",
+    "SoftMaximum",
+    "SoftMinimum",
+    "SoftQuantize",
+    "SoftReLU",
+    "SoftRound",
+    "SoftSign",
+    "SoftTake",
+    "SoftTakeAlongDim",
+    "SoftThreshold",
+    "SoftTopKMaskQuadrature",
+    "SoftTrunc",
+    "SoftWhile",
+    "Sort",
+    "StraightThrough",
+    "TopK",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(__name__, name)

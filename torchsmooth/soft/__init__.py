@@ -1,52 +1,96 @@
 """Smoothed operators in closed form: each is the exact expectation under the noise.
 
-The convention is that of the whole package: the twin of f is E f(x + noise), for noise of location
-0 with the distribution's scale. Arguments come in torch's own order, then the distribution; of two
-operands, the noise is on the difference a - b.
+As everywhere in this package, the smoothed f is E f(x + noise), for noise of location 0 with the
+distribution's scale. Arguments have torch's order, followed by the distribution. For two operands,
+the noise is on the difference a - b.
 
-Derivatives keep their digits in both tails, as far as the noise's density and its tails are
-representable: down to 1e-38 (float32) of the largest one.
+Derivatives are accurate relative to their size in both tails, as far as the noise's density and its
+tails are representable: down to 1e-38 (float32) of the largest one.
 """
 
-from .bisection import bisect as bisect, implicit_bisect as implicit_bisect
-from .comparisons import equal as equal, greater as greater, less as less
-from .control_flow import cond as cond, while_loop as while_loop
-from .elementwise import (
-    abs as abs,
-    clamp as clamp,
-    hardshrink as hardshrink,
-    heaviside as heaviside,
-    log_heaviside as log_heaviside,
-    maximum as maximum,
-    minimum as minimum,
-    relu as relu,
-    sign as sign,
-    threshold as threshold,
+from typing import NoReturn
+
+from .._names import unknown_name
+from ._bisection import bisect, implicit_bisect
+from ._comparisons import equal, greater, less
+from ._control_flow import cond, while_loop
+from ._elementwise import (
+    abs,
+    clamp,
+    hardshrink,
+    heaviside,
+    log_heaviside,
+    maximum,
+    minimum,
+    relu,
+    sign,
+    threshold,
 )
-from .grid_search import GridSearch as GridSearch, grid_search as grid_search
-from .indexing import take as take, take_along_dim as take_along_dim
-from .logic import (
-    all as all,
-    any as any,
-    logical_and as logical_and,
-    logical_not as logical_not,
-    logical_or as logical_or,
-    logical_xor as logical_xor,
-    where as where,
+from ._grid_search import GridSearch, grid_search
+from ._indexing import take, take_along_dim
+from ._logic import all, any, logical_and, logical_not, logical_or, logical_xor, where
+from ._quadrature import (
+    amax_quadrature,
+    amin_quadrature,
+    argmax_quadrature,
+    argmin_quadrature,
+    topk_mask_quadrature,
 )
-from .quadrature import (
-    amax_quadrature as amax_quadrature,
-    amin_quadrature as amin_quadrature,
-    argmax_quadrature as argmax_quadrature,
-    argmin_quadrature as argmin_quadrature,
-    topk_mask_quadrature as topk_mask_quadrature,
-)
-from .reductions import amax as amax, amin as amin, argmax as argmax, argmin as argmin
-from .rounding import (
-    ceil as ceil,
-    floor as floor,
-    quantize as quantize,
-    round as round,
-    trunc as trunc,
-)
-from .sampling import gumbel_softmax as gumbel_softmax
+from ._reductions import amax, amin, argmax, argmin
+from ._rounding import ceil, floor, quantize, round, trunc
+from ._sampling import gumbel_softmax
+
+
+__all__ = [
+    "abs",
+    "all",
+    "amax",
+    "amax_quadrature",
+    "amin",
+    "amin_quadrature",
+    "any",
+    "argmax",
+    "argmax_quadrature",
+    "argmin",
+    "argmin_quadrature",
+    "bisect",
+    "ceil",
+    "clamp",
+    "cond",
+    "equal",
+    "floor",
+    "greater",
+    "grid_search",
+    "GridSearch",
+    "gumbel_softmax",
+    "hardshrink",
+    "heaviside",
+    "implicit_bisect",
+    "less",
+    "log_heaviside",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "maximum",
+    "minimum",
+    "quantize",
+    "relu",
+    "round",
+    "sign",
+    "take",
+    "take_along_dim",
+    "threshold",
+    "topk_mask_quadrature",
+    "trunc",
+    "where",
+    "while_loop",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(__name__, name)

@@ -5,7 +5,8 @@ import numbers
 import torch
 from torch import Tensor
 
-from .._arguments import check_distribution, check_floating, compute_dtype
+from .._checks import check_distribution, check_floating
+from .._dtypes import compute_dtype
 from ..distributions import AbstractDistribution
 
 

@@ -1,0 +1,1 @@
+"""Errors of estimates, errors of autograd, and the choice of an estimator."""

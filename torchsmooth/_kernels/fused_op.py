@@ -1,0 +1,76 @@
+"""Fused ops: they draw noise, evaluate an algorithm, and average, without storing the samples."""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class Drawing(NamedTuple):
+    """How the noise is drawn, in the order of the ops' schemas."""
+
+    law: str
+    sampler: str
+    antithetic: bool
+    num_samples: int
+
+
+class Estimator(NamedTuple):
+    """The gradient is `factor * sum_i (f_i - baseline) * weight_i`.
+
+    `baseline` is "none" (0), "fx" (the unperturbed value) or "mean" (that of all samples). With h
+    the score of a sample and h' that of its mirror image, its weight is
+    `h + pair_weight * (h + h')`. For a statistic of k samples at a time, f_i is k times the mean
+    over the subsets that contain sample i, and the baseline counts k times.
+    """
+
+    baseline: str
+    factor: float
+    pair_weight: float
+
+
+class FusedOp(Protocol):
+    """A fused op with its options: a named tuple of numbers and strings.
+
+    Autograd functions take it as one argument: `apply` looks at every parameter in every call.
+    `x` is [B, *event], `scale` [1 or B, 1 or n]; `extras` are tensors that are not perturbed.
+    """
+
+    @property
+    def drawing(self) -> Drawing: ...
+    @property
+    def estimator(self) -> Estimator: ...
+
+    def in_one_pass(self, x: Tensor, jacobian: str) -> bool:
+        """Whether the CPU should accumulate the Jacobian, "x" or "x_and_scale", with the mean."""
+
+    def mean(
+        self,
+        jacobian: str,
+        x: Tensor,
+        scale: Tensor,
+        seed: Tensor,
+        directions: Tensor,
+        *extras: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The mean outcome [B, *m]; its Jacobians in x and in the scale, [B, *m, n] or [B, 0]."""
+
+    def gradients(
+        self,
+        needs_scale: bool,
+        grad: Tensor,
+        center: Tensor,
+        x: Tensor,
+        scale: Tensor,
+        seed: Tensor,
+        directions: Tensor,
+        *extras: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """The gradients in x [B, *event] and in each element's scales [B, n or 0]."""
+
+    def hard(self, x: Tensor, *extras: Tensor) -> Tensor:
+        """The outcome without noise, for x [R, *event]."""
+
+
+def no_jacobians(mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Empty tensors in place of Jacobians that were not accumulated."""
+    return mean.new_empty(mean.shape[0], 0), mean.new_empty(mean.shape[0], 0)

@@ -1,0 +1,1 @@
+"""Losses and gradients for solvers of linear objectives."""
