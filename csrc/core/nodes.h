@@ -215,6 +215,7 @@ TS_HD void cut_stretch(const Axis& axis, const PanelRule& rule, Crowding crowdin
       b = least_of(b, axis.kinks[kink]);
     }
     b = least_of(b, end);
+    if (!(b > a)) b = kink < kinks ? least_of(axis.kinks[kink], end) : end;  // too short to tell
     // A root at an end, or half a width away, needs nodes for itself.
     const int least = !rule.roots ? 1 : sizeof(T) == 4 ? (roots ? 10 : 6) : (roots ? 14 : 10);
     emit(Panel{a, b - a, panel_nodes<T>((b - a) / widest, least), roots, false});

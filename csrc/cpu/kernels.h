@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "../core/algorithms/order_statistics.h"
 #include "../core/algorithms/raster.h"
 #include "../core/algorithms/shortest_path.h"
 #include "../core/algorithms/sort.h"
@@ -22,6 +23,15 @@ struct Range {
   int64_t begin;
   int64_t end;
 };
+
+// A contest, what of it is wanted, and how many groups of nodes are evaluated before they are summed.
+constexpr int kMostGroups = 8;
+struct OrderTask {
+  Contest contest;
+  SortOutput output;
+  int groups;
+};
+constexpr int64_t kMostNodesOfGroup = 16;  // what a register of any instruction set holds
 
 template <class T>
 struct Kernels {
@@ -65,6 +75,15 @@ struct Kernels {
   void (*sort_backward)(const Noise<T>&, Range, Sorting, bool scale, const T* x, const T* pivot,
                         const T* grad, T baseline, double* sums, T* scratch);
 
+  // Adds to sums what is expected: [n, positions] of the matrix, [positions] values, or [n] numbers of
+  // elements below. scratch: order_scratch(task); indices: kMostGroups * 2 n.
+  void (*order_statistics)(const OrderTask&, T* sums, T* scratch, int32_t* indices);
+
+  // gradients = [n] in x and [n] in the scales, from upstream [n, n] (element, position; 0 where it is
+  // not wanted), [n] positions, or [n] elements.
+  void (*order_statistics_backward)(const OrderTask&, const T* upstream, T* gradients, T* scratch,
+                                    int32_t* indices);
+
   // path[k * cells + i] = 1 where cell i lies on the path of grid k, else 0, for `count` grids, at
   // most kPathLanes, of any weights. scratch: path_scratch(grid, kPathLanes).
   void (*hard_shortest_path)(const Grid&, int64_t count, const T* weights, T* path, T* scratch);
@@ -99,6 +118,11 @@ struct Kernels {
 // Rows of a table as wide as a vector register, so that adding one is a few instructions.
 inline int64_t jacobian_width(int64_t n, bool scale) {
   return ((scale ? 2 * n + 1 : n + 1) + 7) / 8 * 8;
+}
+
+inline int64_t order_scratch(const OrderTask& task) {
+  const int64_t n = task.contest.axis.n;
+  return kMostNodesOfGroup * (task.groups * (5 * n + 1) + 8 * (n + 1));
 }
 
 // Whether `reduce` keeps its sums lane by lane: not if there are so many that they leave the cache.

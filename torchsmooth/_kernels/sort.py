@@ -17,7 +17,7 @@ ONE_PASS_MATRIX = 128
 ONE_PASS_VECTOR = 32
 
 
-def _outcome_shape(x: Tensor, output: str, first: int, last: int) -> tuple[int, ...]:
+def outcome_shape(x: Tensor, output: str, first: int, last: int) -> tuple[int, ...]:
     elements, n = x.shape
     return (elements, last - first, n) if output == "matrix" else (elements, last - first)
 
@@ -41,7 +41,7 @@ def _(
     pair_weight,
     jacobian,
 ):
-    shape = _outcome_shape(x, output, first, last)
+    shape = outcome_shape(x, output, first, last)
     absent, full = (0,), (*shape, x.shape[1])
     return (
         x.new_empty(shape),

@@ -70,6 +70,7 @@ struct NodeGroup {
 
   static TS_HD int64_t cells(int64_t n) { return 5 * n + 1; }
   static TS_HD int64_t indices(int64_t n) { return 2 * n; }
+  NodeGroup() = default;
   TS_HD NodeGroup(Shelf<Lanes>& shelf, int64_t n, int32_t* indices)
       : element(indices),
         slot(indices + n),
@@ -290,12 +291,63 @@ struct Contest {
   TS_HD bool only_lowest() const { return first == 0 && last == 1; }
   TS_HD bool only_highest() const { return first == axis.n - 1 && last == axis.n; }
   TS_HD bool only_extreme() const { return only_lowest() || only_highest(); }
-  TS_HD bool wanted(int64_t position) const { return first <= position && position < last; }
 };
+
+// A row in its order, and which positions of it are wanted. Elements at -inf come first and those at
+// inf last, whatever the noise, each among themselves in the order of their indices; the finite ones
+// between them are the contest.
+struct Standing {
+  int64_t lows, finite, highs;
+  bool descending;
+  int64_t first, last;  // the positions that are wanted, of all elements
+
+  // Of what stands at a place of the rising order.
+  TS_HD int64_t position(int64_t place) const {
+    if (!descending) return place;
+    if (place < lows) return finite + highs + place;
+    if (place < lows + finite) return highs + lows + finite - 1 - place;
+    return place - lows - finite;
+  }
+  TS_HD bool wanted(int64_t position) const { return first <= position && position < last; }
+  // Of the position of a finite element, from `first`.
+  TS_HD int64_t row(int64_t finite_position) const {
+    return position(lows + finite_position) - first;
+  }
+  // The wanted positions of finite elements, counted from the lowest of them: [begin, end).
+  TS_HD int64_t begin() const { return within(descending ? highs + finite - last : first - lows); }
+  TS_HD int64_t end() const { return within(descending ? highs + finite - first : last - lows); }
+
+ private:
+  TS_HD int64_t within(int64_t position) const {
+    return position < 0 ? 0 : position > finite ? finite : position;
+  }
+};
+
+// Fills the axis from the finite elements: element(j) and scale(j) are those at place j among them.
+// Places are counted from the middle one. Distances of more than 2^40 scales are infinite: the scale
+// is raised instead, so that a double tells the nodes apart.
+template <class Element, class Scale>
+TS_HD void fill_axis(int64_t n, double* x, double* scale, Element&& element, Scale&& scale_of) {
+  const double origin = n > 0 ? element(n / 2) : 0;
+  const double spread = n > 0 ? element(n - 1) - element(0) : 0;
+  for (int64_t j = 0; j < n; ++j) {
+    x[j] = element(j) - origin;
+    scale[j] = most_of(scale_of(j), spread * 9.094947017729282e-13);
+  }
+}
+
+// Writes where the density of element j has kinks, rule.kinks numbers.
+TS_HD void fill_kinks(const PanelRule& rule, const Axis& axis, int64_t j, double* kinks) {
+  if (rule.kinks & 1) *kinks++ = axis.x[j];
+  if (rule.kinks & 2) {
+    *kinks++ = axis.x[j] - axis.scale[j];
+    *kinks++ = axis.x[j] + axis.scale[j];
+  }
+}
 
 // Nodes, and memory for what depends on them.
 template <class Lanes>
-struct Workspace {
+struct Quadrature {
   const NodeTable& table;
   NodeGroup<Lanes>* groups;
   int capacity;
@@ -344,15 +396,15 @@ struct Gradients {
 
 // Sums up the expected permutation matrix: add(position, element, probability).
 template <class Lanes, class Add>
-TS_HD void expect_matrix(const Contest& contest, Workspace<Lanes> work, Add&& add) {
+TS_HD void expect_matrix(const Contest& contest, Quadrature<Lanes> quadrature, Add&& add) {
   using V = typename Lanes::V;
-  const Cells<Lanes> sums = work.shelf.cells(contest.axis.n);  // by position
+  const Cells<Lanes> sums = quadrature.shelf.cells(contest.axis.n);  // by position
   const auto take = [&](int count) {
-    for (int g = 0; g < count; ++g) count_all(work.groups[g]);
+    for (int g = 0; g < count; ++g) count_all(quadrature.groups[g]);
     for (int64_t i = 0; i < contest.axis.n; ++i) {
       int64_t from = contest.last, to = contest.first;
       for (int g = 0; g < count; ++g) {
-        const NodeGroup<Lanes>& group = work.groups[g];
+        const NodeGroup<Lanes>& group = quadrature.groups[g];
         if (group.slot[i] < 0) continue;
         from = group.below < from ? group.below : from;
         to = group.below + group.active > to ? group.below + group.active : to;
@@ -362,7 +414,7 @@ TS_HD void expect_matrix(const Contest& contest, Workspace<Lanes> work, Add&& ad
       if (from >= to) continue;
       for (int64_t k = from; k < to; ++k) sums[k] = V{};
       for (int g = 0; g < count; ++g) {
-        const NodeGroup<Lanes>& group = work.groups[g];
+        const NodeGroup<Lanes>& group = quadrature.groups[g];
         if (group.slot[i] < 0) continue;
         const int64_t a = group.slot[i];
         const V density = group.density(a);
@@ -378,21 +430,21 @@ TS_HD void expect_matrix(const Contest& contest, Workspace<Lanes> work, Add&& ad
       for (int64_t k = from; k < to; ++k) add(k, i, Lanes::sum(sums[k]));
     }
   };
-  for_each_group<Lanes>(contest.law, contest.axis, contest.window, Crowding::full, work.table,
-                        work.groups, work.capacity, take);
+  for_each_group<Lanes>(contest.law, contest.axis, contest.window, Crowding::full, quadrature.table,
+                        quadrature.groups, quadrature.capacity, take);
 }
 
 // The gradient of sum upstream(position, element) P[position, element]: add(element, in x, in
 // scale).
 template <class Lanes, class Upstream, class Add>
-TS_HD void differentiate_matrix(const Contest& contest, Workspace<Lanes> work,
+TS_HD void differentiate_matrix(const Contest& contest, Quadrature<Lanes> quadrature,
                                 Upstream&& upstream, Add&& add) {
   using V = typename Lanes::V;
   const int64_t n = contest.axis.n;
-  Gradients<Lanes> gradients(work.shelf, n);
-  const Cells<Lanes> slope = work.shelf.cells(n + 1), total = work.shelf.cells(n + 1),
-                     own = work.shelf.cells(n);
-  work.for_each_group(contest, Crowding::full, [&](const NodeGroup<Lanes>& group) {
+  Gradients<Lanes> gradients(quadrature.shelf, n);
+  const Cells<Lanes> slope = quadrature.shelf.cells(n + 1), total = quadrature.shelf.cells(n + 1),
+                     own = quadrature.shelf.cells(n);
+  quadrature.for_each_group(contest, Crowding::full, [&](const NodeGroup<Lanes>& group) {
     const int64_t m = group.active;
     count_all_with_slope(group, slope);
     for (int64_t k = 0; k <= m; ++k) total[k] = V{};
@@ -436,16 +488,16 @@ TS_HD void differentiate_matrix(const Contest& contest, Workspace<Lanes> work,
 
 // Sums up the order statistics, counted from those of x: add(position, value).
 template <class Lanes, class Add>
-TS_HD void expect_values(const Contest& contest, Workspace<Lanes> work, Add&& add) {
+TS_HD void expect_values(const Contest& contest, Quadrature<Lanes> quadrature, Add&& add) {
   using V = typename Lanes::V;
-  const Cells<Lanes> slope = work.shelf.cells(contest.axis.n + 1);
-  work.for_each_group(contest, Crowding::full, [&](const NodeGroup<Lanes>& group) {
+  const Cells<Lanes> slope = quadrature.shelf.cells(contest.axis.n + 1);
+  quadrature.for_each_group(contest, Crowding::full, [&](const NodeGroup<Lanes>& group) {
     count_all_with_slope(group, slope);
     V passed = V{};  // minus the density of the order statistic
     for (int64_t k = 0; k < group.active; ++k) {
       passed += slope[k];
       const int64_t position = group.below + k;
-      if (contest.wanted(position))
+      if (contest.first <= position && position < contest.last)
         add(position, Lanes::sum(group.distance(contest.axis.x[position]) * -passed * group.w));
     }
   });
@@ -453,11 +505,11 @@ TS_HD void expect_values(const Contest& contest, Workspace<Lanes> work, Add&& ad
 
 // The gradient of sum upstream(position) value[position].
 template <class Lanes, class Upstream, class Add>
-TS_HD void differentiate_values(const Contest& contest, Workspace<Lanes> work,
+TS_HD void differentiate_values(const Contest& contest, Quadrature<Lanes> quadrature,
                                 Upstream&& upstream, Add&& add) {
   using V = typename Lanes::V;
-  Gradients<Lanes> gradients(work.shelf, contest.axis.n);
-  work.for_each_group(contest, Crowding::full, [&](const NodeGroup<Lanes>& group) {
+  Gradients<Lanes> gradients(quadrature.shelf, contest.axis.n);
+  quadrature.for_each_group(contest, Crowding::full, [&](const NodeGroup<Lanes>& group) {
     count_all(group);
     for (int64_t a = 0; a < group.active; ++a) {
       const V chosen =
@@ -470,10 +522,10 @@ TS_HD void differentiate_values(const Contest& contest, Workspace<Lanes> work,
 
 // Sums up how many others are below each element: add(element, number).
 template <class Lanes, class Add>
-TS_HD void expect_ranks(const Contest& contest, Workspace<Lanes> work, Add&& add) {
+TS_HD void expect_ranks(const Contest& contest, Quadrature<Lanes> quadrature, Add&& add) {
   using V = typename Lanes::V;
-  ElementSums<Lanes> sums(work.shelf, contest.axis.n);
-  work.for_each_group(contest, Crowding::none, [&](const NodeGroup<Lanes>& group) {
+  ElementSums<Lanes> sums(quadrature.shelf, contest.axis.n);
+  quadrature.for_each_group(contest, Crowding::none, [&](const NodeGroup<Lanes>& group) {
     const V below = Lanes::total(group.p, group.active) +
                     static_cast<typename Lanes::Value>(group.below);
     for (int64_t a = 0; a < group.active; ++a)
@@ -484,12 +536,12 @@ TS_HD void expect_ranks(const Contest& contest, Workspace<Lanes> work, Add&& add
 
 // The gradient of sum upstream(element) rank[element].
 template <class Lanes, class Upstream, class Add>
-TS_HD void differentiate_ranks(const Contest& contest, Workspace<Lanes> work, Upstream&& upstream,
+TS_HD void differentiate_ranks(const Contest& contest, Quadrature<Lanes> quadrature, Upstream&& upstream,
                                Add&& add) {
   using V = typename Lanes::V;
-  Gradients<Lanes> gradients(work.shelf, contest.axis.n);
-  const Cells<Lanes> weighted = work.shelf.cells(contest.axis.n);
-  work.for_each_group(contest, Crowding::none, [&](const NodeGroup<Lanes>& group) {
+  Gradients<Lanes> gradients(quadrature.shelf, contest.axis.n);
+  const Cells<Lanes> weighted = quadrature.shelf.cells(contest.axis.n);
+  quadrature.for_each_group(contest, Crowding::none, [&](const NodeGroup<Lanes>& group) {
     const int64_t m = group.active;
     for (int64_t a = 0; a < m; ++a) weighted[a] = group.f[a] * upstream(group.element[a]);
     const V all = Lanes::total(group.f, m), all_weighted = Lanes::total(weighted, m);
@@ -530,13 +582,13 @@ struct Others {
 // Calls take(group, s, before, behind) for each group of nodes at which the extreme may be; a's
 // others are those at before[a] and behind[a + 1].
 template <class Lanes, class Mark, class Take>
-TS_HD void for_each_extreme(const Contest& contest, Workspace<Lanes> work, Mark&& mark,
+TS_HD void for_each_extreme(const Contest& contest, Quadrature<Lanes> quadrature, Mark&& mark,
                             Take&& take) {
   using V = typename Lanes::V;
   const int64_t n = contest.axis.n;
-  Others<Lanes> before(work.shelf, n), behind(work.shelf, n);
+  Others<Lanes> before(quadrature.shelf, n), behind(quadrature.shelf, n);
   const bool highest = contest.only_highest();
-  work.for_each_group(contest, Crowding::extreme, [&](const NodeGroup<Lanes>& group) {
+  quadrature.for_each_group(contest, Crowding::extreme, [&](const NodeGroup<Lanes>& group) {
     const int64_t m = group.active;
     if (highest ? group.below + m < n : group.below > 0) return;
     const Cells<Lanes> s = highest ? group.p : group.q;
@@ -551,11 +603,11 @@ TS_HD void for_each_extreme(const Contest& contest, Workspace<Lanes> work, Mark&
 
 // add(element, probability) of being the extreme.
 template <class Lanes, class Add>
-TS_HD void expect_extreme(const Contest& contest, Workspace<Lanes> work, Add&& add) {
+TS_HD void expect_extreme(const Contest& contest, Quadrature<Lanes> quadrature, Add&& add) {
   using T = typename Lanes::Value;
-  ElementSums<Lanes> sums(work.shelf, contest.axis.n);
+  ElementSums<Lanes> sums(quadrature.shelf, contest.axis.n);
   for_each_extreme(
-      contest, work, [](int64_t) { return T(0); },
+      contest, quadrature, [](int64_t) { return T(0); },
       [&](const NodeGroup<Lanes>& group, const auto& before, const auto& behind) {
         for (int64_t a = 0; a < group.active; ++a)
           sums.add(group.element[a], group.density(a) * before.none[a] * behind.none[a + 1]);
@@ -564,14 +616,14 @@ TS_HD void expect_extreme(const Contest& contest, Workspace<Lanes> work, Add&& a
 }
 
 template <class Lanes, class Upstream, class Add>
-TS_HD void differentiate_extreme(const Contest& contest, Workspace<Lanes> work,
+TS_HD void differentiate_extreme(const Contest& contest, Quadrature<Lanes> quadrature,
                                  Upstream&& upstream, Add&& add) {
   using V = typename Lanes::V;
   using T = typename Lanes::Value;
   const T sign = contest.only_highest() ? T(1) : T(-1);
-  Gradients<Lanes> gradients(work.shelf, contest.axis.n);
+  Gradients<Lanes> gradients(quadrature.shelf, contest.axis.n);
   for_each_extreme(
-      contest, work, upstream,
+      contest, quadrature, upstream,
       [&](const NodeGroup<Lanes>& group, const auto& before, const auto& behind) {
         for (int64_t a = 0; a < group.active; ++a) {
           const V product = before.none[a], rest = behind.none[a + 1];
@@ -586,14 +638,87 @@ TS_HD void differentiate_extreme(const Contest& contest, Workspace<Lanes> work,
 
 // The value of the extreme, counted from that of x.
 template <class Lanes, class Add>
-TS_HD void expect_extreme_value(const Contest& contest, Workspace<Lanes> work, Add&& add) {
+TS_HD void expect_extreme_value(const Contest& contest, Quadrature<Lanes> quadrature, Add&& add) {
   using T = typename Lanes::Value;
   for_each_extreme(
-      contest, work, [](int64_t) { return T(0); },
+      contest, quadrature, [](int64_t) { return T(0); },
       [&](const NodeGroup<Lanes>& group, const auto& before, const auto&) {
         add(contest.first, Lanes::sum(group.distance(contest.axis.x[contest.first]) *
                                       before.one[group.active] * group.w));
       });
+}
+
+template <class Lanes, class Add>
+TS_HD void differentiate_extreme_value(const Contest& contest, Quadrature<Lanes> quadrature,
+                                       typename Lanes::Value upstream, Add&& add) {
+  using T = typename Lanes::Value;
+  Gradients<Lanes> gradients(quadrature.shelf, contest.axis.n);
+  for_each_extreme(
+      contest, quadrature, [](int64_t) { return T(0); },
+      [&](const NodeGroup<Lanes>& group, const auto& before, const auto& behind) {
+        for (int64_t a = 0; a < group.active; ++a)
+          gradients.add(group, a,
+                        group.density(a) * before.none[a] * behind.none[a + 1] * upstream);
+      });
+  gradients.finish(add);
+}
+
+// What is wanted of a contest: sums up add(position, element, value), with a position or an element
+// of 0 where the output has none.
+template <class Lanes, class Add>
+TS_HD void expect(const Contest& contest, SortOutput output, Quadrature<Lanes> quadrature,
+                  Add&& add) {
+  using T = typename Lanes::Value;
+  if (contest.first >= contest.last) return;
+  switch (output) {
+    case SortOutput::matrix:
+      if (contest.only_extreme()) {
+        expect_extreme(contest, quadrature, [&](int64_t i, T p) { add(contest.first, i, p); });
+      } else {
+        expect_matrix(contest, quadrature, add);
+      }
+      break;
+    case SortOutput::values:
+      if (contest.only_extreme()) {
+        expect_extreme_value(contest, quadrature, [&](int64_t k, T v) { add(k, 0, v); });
+      } else {
+        expect_values(contest, quadrature, [&](int64_t k, T v) { add(k, 0, v); });
+      }
+      break;
+    case SortOutput::ranks:
+      expect_ranks(contest, quadrature, [&](int64_t i, T v) { add(0, i, v); });
+      break;
+  }
+}
+
+// The gradient of sum upstream(position, element) times what `expect` sums up: add(element, in x, in
+// scale).
+template <class Lanes, class Upstream, class Add>
+TS_HD void differentiate(const Contest& contest, SortOutput output, Quadrature<Lanes> quadrature,
+                         Upstream&& upstream, Add&& add) {
+  if (contest.first >= contest.last) return;
+  const int64_t extreme = contest.first;
+  switch (output) {
+    case SortOutput::matrix:
+      if (contest.only_extreme()) {
+        differentiate_extreme(
+            contest, quadrature, [&](int64_t i) { return upstream(extreme, i); }, add);
+      } else {
+        differentiate_matrix(contest, quadrature, upstream, add);
+      }
+      break;
+    case SortOutput::values:
+      if (contest.only_extreme()) {
+        differentiate_extreme_value(contest, quadrature, upstream(extreme, 0), add);
+      } else {
+        differentiate_values(
+            contest, quadrature, [&](int64_t k) { return upstream(k, 0); }, add);
+      }
+      break;
+    case SortOutput::ranks:
+      differentiate_ranks(contest, quadrature, [&](int64_t i) { return upstream(0, i); }, add);
+      break;
+  }
 }
 
 }  // namespace torchsmooth

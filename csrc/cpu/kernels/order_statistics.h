@@ -5,13 +5,13 @@
 
 namespace torchsmooth::TORCHSMOOTH_ISA {
 
-// The width of a register, so that a vector of nodes is one.
+// A vector of nodes is as wide as a register.
 #if defined(TORCHSMOOTH_AVX512)
-constexpr int kRegisterBytes = 64;
+constexpr int kNodeBytes = 64;
 #elif defined(TORCHSMOOTH_AVX2)
-constexpr int kRegisterBytes = 32;
+constexpr int kNodeBytes = 32;
 #else
-constexpr int kRegisterBytes = 16;
+constexpr int kNodeBytes = 16;
 #endif
 
 inline constexpr NodeTable kNodeTable;
@@ -19,8 +19,8 @@ inline constexpr NodeTable kNodeTable;
 template <class T>
 struct VectorLanes {
   using Value = T;
-  typedef T V __attribute__((vector_size(kRegisterBytes)));
-  static constexpr int kOwn = kRegisterBytes / sizeof(T);
+  typedef T V __attribute__((vector_size(kNodeBytes)));
+  static constexpr int kOwn = kNodeBytes / sizeof(T);
   static constexpr int kCount = kOwn;
   static constexpr int kStride = 1;
 
@@ -65,17 +65,46 @@ struct VectorLanes {
 };
 
 template <class T>
-struct OrderWorkspace {
+class OrderMemory {
+ public:
   using Lanes = VectorLanes<T>;
-  NodeGroup<Lanes>* groups;
-
-  static TS_HD Workspace<Lanes> make(NodeGroup<Lanes>* groups, int capacity, int64_t n,
-                                     T* scratch, int32_t* indices) {
-    Shelf<Lanes> shelf{reinterpret_cast<typename Lanes::V*>(scratch)};
-    for (int g = 0; g < capacity; ++g)
-      new (groups + g) NodeGroup<Lanes>(shelf, n, indices + g * NodeGroup<Lanes>::indices(n));
-    return {kNodeTable, groups, capacity, shelf};
+  TS_HD OrderMemory(const OrderTask& task, T* scratch, int32_t* indices)
+      : quadrature_{kNodeTable, groups_, task.groups,
+                    Shelf<Lanes>{reinterpret_cast<typename Lanes::V*>(scratch)}} {
+    const int64_t n = task.contest.axis.n;
+    for (int g = 0; g < task.groups; ++g)
+      groups_[g] = NodeGroup<Lanes>(quadrature_.shelf, n, indices + g * 2 * n);
   }
+  TS_HD const Quadrature<Lanes>& quadrature() const { return quadrature_; }
+
+ private:
+  NodeGroup<Lanes> groups_[kMostGroups];
+  Quadrature<Lanes> quadrature_;
 };
+
+template <class T>
+void order_statistics(const OrderTask& task, T* sums, T* scratch, int32_t* indices) {
+  const OrderMemory<T> memory(task, scratch, indices);
+  const int64_t first = task.contest.first, positions = task.contest.last - first;
+  const bool ranks = task.output == SortOutput::ranks;
+  expect(task.contest, task.output, memory.quadrature(), [&](int64_t k, int64_t i, T value) {
+    sums[ranks ? i : i * positions + k - first] += value;
+  });
+}
+
+template <class T>
+void order_statistics_backward(const OrderTask& task, const T* upstream, T* gradients, T* scratch,
+                               int32_t* indices) {
+  const OrderMemory<T> memory(task, scratch, indices);
+  const int64_t n = task.contest.axis.n;
+  const int64_t rows = task.output == SortOutput::ranks ? 1 : n;
+  differentiate(
+      task.contest, task.output, memory.quadrature(),
+      [&](int64_t k, int64_t i) { return upstream[i * rows + k]; },
+      [&](int64_t i, T in_x, T in_scale) {
+        gradients[i] = in_x;
+        gradients[n + i] = in_scale;
+      });
+}
 
 }  // namespace torchsmooth::TORCHSMOOTH_ISA
