@@ -3,6 +3,7 @@
 // What a kernel works in is the last argument, see layouts.h.
 #pragma once
 
+#include "../core/algorithms/order_statistics.h"
 #include "layouts.h"
 
 namespace torchsmooth {
@@ -14,6 +15,15 @@ struct Range {
   int64_t begin;
   int64_t end;
 };
+
+// A contest, what of it is wanted, and how many groups of nodes are evaluated before they are summed.
+constexpr int kMostGroups = 8;
+struct OrderTask {
+  Contest contest;
+  SortOutput output;
+  int groups;
+};
+constexpr int64_t kMostNodesOfGroup = 16;  // what a register of any instruction set holds
 
 template <class T>
 struct Kernels {
@@ -55,6 +65,15 @@ struct Kernels {
   void (*sort_backward)(const Noise<T>&, Range, Sorting, bool scale, const T* x, const T* pivot,
                         const T* grad, T baseline, double* sums, const SortVectorScratch<T>&);
 
+  // Adds to sums what is expected: [n, positions] of the matrix, [positions] values, or [n] numbers of
+  // elements below. scratch: order_scratch(task); indices: kMostGroups * 2 n.
+  void (*order_statistics)(const OrderTask&, T* sums, T* scratch, int32_t* indices);
+
+  // gradients = [n] in x and [n] in the scales, from upstream [n, n] (element, position; 0 where it is
+  // not wanted), [n] positions, or [n] elements.
+  void (*order_statistics_backward)(const OrderTask&, const T* upstream, T* gradients, T* scratch,
+                                    int32_t* indices);
+
   // path[k * cells + i] = 1 where cell i lies on the path of grid k, else 0, for `count` grids, at
   // most kPathGrids, of any weights. Scratch: for kPathGrids grids.
   void (*hard_shortest_path)(const Grid&, int64_t count, const T* weights, T* path,
@@ -86,6 +105,11 @@ struct Kernels {
   void (*render_backward)(const Noise<T>&, Range, const Scene<T>&, bool scale, const T* x,
                           const T* grad, double baseline, double* sums, const RenderScratch<T>&);
 };
+
+inline int64_t order_scratch(const OrderTask& task) {
+  const int64_t n = task.contest.axis.n;
+  return kMostNodesOfGroup * (task.groups * (5 * n + 1) + 8 * (n + 1));
+}
 
 // Pixels are added kQuads at a time, also where a row ends.
 template <class T>

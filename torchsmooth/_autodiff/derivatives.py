@@ -358,7 +358,7 @@ def _jvp_function(rule: AbstractRule, draws: Draws) -> Callable[..., tuple[Tenso
 
     def function(*tensors: Tensor) -> tuple[Tensor, ...]:
         half = len(tensors) // 2
-        return (_jvp_by_vjp(surrogate, tensors[half:], tensors[:half]),)
+        return (jvp_by_vjp(surrogate, tensors[half:], tensors[:half]),)
 
     return function
 
@@ -369,7 +369,7 @@ def transpose(function: Callable[..., Any], *inputs: Tensor) -> Callable[..., tu
     return vjp
 
 
-def _jvp_by_vjp(
+def jvp_by_vjp(
     function: Callable[..., Any], inputs: Sequence[Tensor], tangents: Sequence[Tensor]
 ) -> Any:
     """`torch.func.jvp` by two reverse passes, which also work at a level of forward_ad."""
@@ -423,7 +423,7 @@ class _HigherDerivatives(Function):
             for t, tangent in zip(inputs, tangents[begin : begin + len(inputs)], strict=True)
         )
         with _full_precision(inputs[0]):
-            result: tuple[Tensor, ...] = _jvp_by_vjp(function, inputs, directions)
+            result: tuple[Tensor, ...] = jvp_by_vjp(function, inputs, directions)
         return result
 
     @staticmethod

@@ -16,6 +16,8 @@ NAMES = (
     "reduce",
     "sort",
     "sort_backward",
+    "order_statistics",
+    "order_statistics_backward",
     "hard_shortest_path",
     "shortest_path",
     "shortest_path_backward",

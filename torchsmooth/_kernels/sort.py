@@ -17,11 +17,25 @@ ONE_PASS_MATRIX = 128
 ONE_PASS_VECTOR = 32
 
 
+class SortTask(NamedTuple):
+    """Which property of a sorted row is wanted, see `reference.sort.sort_outcome`."""
+
+    descending: bool
+    output: SortOutput
+    first: int
+    last: int
+
+
+def outcome_shape(x: Tensor, task: SortTask) -> tuple[int, ...]:  # x [B, n]
+    """The shape of what is wanted of one row."""
+    positions = task.last - task.first
+    return (positions, x.shape[1]) if task.output == "matrix" else (positions,)
+
+
 @register_fake("sort")
 def _(x: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
-    *_, output, first, last, _, _, _, jacobian = options
-    outcome = (last - first, x.shape[1]) if output == "matrix" else (last - first,)
-    return empty_means(x, outcome, jacobian)
+    *_, descending, output, first, last, _, _, _, jacobian = options
+    return empty_means(x, outcome_shape(x, SortTask(descending, output, first, last)), jacobian)
 
 
 @register_fake("sort_backward")
@@ -31,15 +45,6 @@ def _(grad: Tensor, center: Tensor, x: Tensor, *options: Any) -> tuple[Tensor, T
 
 for _name in ("sort", "sort_backward"):
     register_twin(_name, getattr(reference, _name))
-
-
-class SortTask(NamedTuple):
-    """Which property of a sorted row is wanted, see `reference.sort.sort_outcome`."""
-
-    descending: bool
-    output: SortOutput
-    first: int
-    last: int
 
 
 class SortOp(NamedTuple):

@@ -62,7 +62,7 @@ def _extremum(o: Options, rows: Tensor, law: AbstractDistribution, largest: bool
     if largest and _common(law):
         return "ts.soft.amax", soft.amax(rows, -1, law)
     if rows.shape[-1] <= _LONGEST_INTEGRATED:
-        twin = soft.amax_quadrature if largest else soft.amin_quadrature
+        twin = soft.amax if largest else soft.amin
         return f"ts.soft.{twin.__name__}", twin(rows, -1, law)
     law.mean()  # raises if there is none
     value = functional.quantile(rows, 1.0 if largest else 0.0, law, **_sampling(o, rows))
@@ -76,7 +76,7 @@ def _place_of_extremum(
     if largest and _common(law):
         return "ts.soft.argmax", soft.argmax(rows, -1, law)
     if rows.shape[-1] <= _LONGEST_INTEGRATED:
-        twin = soft.argmax_quadrature if largest else soft.argmin_quadrature
+        twin = soft.argmax if largest else soft.argmin
         return f"ts.soft.{twin.__name__}", twin(rows, -1, law)
     first = functional.topk(rows, 1, law, largest=largest, **_sampling(o, rows))
     return "ts.functional.topk", first.squeeze(-2)

@@ -38,14 +38,7 @@ from ._soft_elementwise import (
 )
 from ._soft_grid_search import SoftGridSearch
 from ._soft_indexing import SoftTake, SoftTakeAlongDim
-from ._soft_quadrature import (
-    SoftAMaxQuadrature,
-    SoftAMinQuadrature,
-    SoftArgMaxQuadrature,
-    SoftArgMinQuadrature,
-    SoftTopKMaskQuadrature,
-)
-from ._soft_reductions import SoftAMax, SoftAMin, SoftArgMax, SoftArgMin
+from ._soft_reductions import SoftAMax, SoftAMin, SoftArgMax, SoftArgMin, SoftTopKMask
 from ._soft_rounding import SoftCeil, SoftFloor, SoftQuantize, SoftRound, SoftTrunc
 from ._soft_sampling import GumbelSoftmax
 from ._sort import ArgMax, ArgSort, Median, Quantile, Rank, Sort, TopK
@@ -74,13 +67,9 @@ __all__ = [
     "Smooth",
     "SoftAbs",
     "SoftAMax",
-    "SoftAMaxQuadrature",
     "SoftAMin",
-    "SoftAMinQuadrature",
     "SoftArgMax",
-    "SoftArgMaxQuadrature",
     "SoftArgMin",
-    "SoftArgMinQuadrature",
     "SoftBisect",
     "SoftCeil",
     "SoftClamp",
@@ -103,7 +92,7 @@ __all__ = [
     "SoftTake",
     "SoftTakeAlongDim",
     "SoftThreshold",
-    "SoftTopKMaskQuadrature",
+    "SoftTopKMask",
     "SoftTrunc",
     "SoftWhile",
     "Sort",

@@ -29,7 +29,6 @@ class SoftGridSearch(AbstractSmoothingLayer[..., soft.GridSearch]):
         are trained with it.
     - `grid`: as for `torchsmooth.soft.grid_search`. It becomes a buffer of the layer; an
         `nn.Parameter` is learned.
-    - `mirrored`, `num_nodes`: as for `torchsmooth.soft.grid_search`.
     - `distribution`, and all other keywords: as for `AbstractSmoothingLayer`.
 
     **Returns:** called with the further arguments of f, if there are some, a
@@ -46,7 +45,7 @@ class SoftGridSearch(AbstractSmoothingLayer[..., soft.GridSearch]):
     GridSearch(argmin=tensor(0.2500), min=tensor(0.0025), probability=tensor([0., 1., 0., 0., 0.]))
     """
 
-    _options = ("f", "grid", "mirrored", "num_nodes")
+    _options = ("f", "grid")
     grid: Tensor
 
     def __init__(
@@ -55,29 +54,20 @@ class SoftGridSearch(AbstractSmoothingLayer[..., soft.GridSearch]):
         grid: Tensor,
         distribution: AbstractDistribution,
         *,
-        mirrored: bool = False,
-        num_nodes: int = 128,
         learn_scale: bool = False,
         eval_mode: EvalMode = "smooth",
     ) -> None:
         super().__init__(distribution, learn_scale=learn_scale, eval_mode=eval_mode)
         self.f = check_function(f, "f")
         self._hold("grid", own(grid, "grid"))
-        self.mirrored = mirrored
-        self.num_nodes = num_nodes
         # The function looks at its arguments here and now, not only in the first call.
         law = self.distribution
         law = law if law.scale is None else law.with_scale(1.0)
         with torch.no_grad():
-            self._search(self.grid, law, lambda points: points.new_zeros(len(points)))
-
-    def _search(
-        self, grid: Tensor, law: AbstractDistribution, f: Callable[[Tensor], Tensor]
-    ) -> soft.GridSearch:
-        return soft.grid_search(f, grid, law, mirrored=self.mirrored, num_nodes=self.num_nodes)
+            soft.grid_search(lambda points: points.new_zeros(len(points)), self.grid, law)
 
     def _smooth(self, *args: Tensor) -> soft.GridSearch:
-        return self._search(self.grid, self.distribution, lambda grid: self.f(grid, *args))
+        return soft.grid_search(lambda grid: self.f(grid, *args), self.grid, self.distribution)
 
     def _hard(self, *args: Tensor) -> soft.GridSearch:
         grid = check_floating(self.grid, "grid")
