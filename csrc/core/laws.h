@@ -397,6 +397,17 @@ struct HyperbolicSecant {
   static TS_HD T score(T x) {
     return tanh(x);
   }
+  template <class T>
+  static TS_HD Tails<T> tails(T x) {
+    const T e = decay(fabs(x));
+    return symmetric_tails(x, T(2 / kPi) * arctangent(e), T(2 / kPi) * e / (T(1) + e * e));
+  }
+  // Its poles lie half as far from the real axis as those of the logistic law.
+  template <class T>
+  static TS_HD PanelRule panels() {
+    return sizeof(T) == 4 ? PanelRule{Reach::quantile, 4.2, 5.0, 1.5, 0, false}
+                          : PanelRule{Reach::quantile, 2.7, 6.0, 1.0, 0, false};
+  }
 };
 
 // X(struct, name): the name is the one that Python passes.
