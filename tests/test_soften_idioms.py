@@ -1,6 +1,7 @@
 """Idioms of training programs under `soften`: conversions, masks, accuracies, own extrema."""
 
 import gc
+import io
 import itertools
 import math
 import weakref
@@ -449,3 +450,23 @@ def test_outputs_are_not_kept_alive() -> None:
         del x, top
         gc.collect()
         assert reference() is None
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_outputs_can_be_saved(compiled: bool) -> None:
+    """Nothing of the block is left on them that a file could not hold."""
+
+    def program(x: Tensor) -> tuple[Tensor, Tensor]:
+        with ts.soften(LAW):
+            y = x.relu()
+            return y, (y > 0).float()
+
+    torch._dynamo.reset()
+    run = torch.compile(program, fullgraph=True, backend="eager") if compiled else program
+    y, _ = run(POINTS)
+    file = io.BytesIO()
+    torch.save(y, file)
+    file.seek(0)
+    assert torch.equal(torch.load(file, weights_only=True), y)
+    torch._dynamo.reset()

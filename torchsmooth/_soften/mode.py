@@ -16,7 +16,7 @@ from ..distributions import AbstractDistribution
 from .booleans import both_branches
 from .operators import NAMES, OPERATORS, SOFTENED, Rule
 from .options import Options
-from .origins import VIEWS, of_view, origin_of, remember
+from .origins import VIEWS, forget, of_view, origin_of, remember
 from .replacements import Replacements
 from .soft_tensors import (
     BOOLEAN_RULES,
@@ -140,6 +140,7 @@ class Softening:
         mode = _innermost()
         assert mode is not None
         mode.__exit__(*error)
+        forget()
         _CONDITIONAL.leave()
 
     def __call__(self, function: C) -> C:

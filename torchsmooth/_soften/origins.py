@@ -41,13 +41,23 @@ Origin = Monotone | OrderStatistic
 
 # The outputs of operators, for as long as they live, with their versions and those of the inputs.
 _known = WeakIdKeyDictionary()
+# torch.compile traces attributes of tensors, and no dictionary of them: those that have one.
+_traced: list[Tensor] = []
 
 
 def remember(output: Tensor, origin: Origin) -> None:
-    if torch.compiler.is_compiling():  # which traces attributes of tensors, and no dictionary
+    if torch.compiler.is_compiling():
         output._origin = origin  # type: ignore[attr-defined]
+        _traced.append(output)
     else:
         _known[output] = (origin, _version(output), _version(origin.input))
+
+
+def forget() -> None:
+    """Leaves nothing of a block on the tensors of a compiled program."""
+    for output in _traced:
+        output._origin = None  # type: ignore[attr-defined]
+    _traced.clear()
 
 
 def origin_of(value: object) -> Origin | None:
