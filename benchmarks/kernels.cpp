@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
+#include <memory>
 #include <string>
 #include <vector>
 // The standard library's headers come before the target, because the kernels alone are for it.
@@ -40,7 +40,7 @@ struct Bench {
   std::vector<float> x, pivot, grad;
   std::vector<double> table;
   std::vector<uint32_t> counts;
-  float* scratch;
+  std::vector<std::vector<char>> memory;  // of the arrays, for as long as they are used
 
   explicit Bench(int64_t n)
       : n(n),
@@ -53,10 +53,19 @@ struct Bench {
         counts(n * n + 1) {
     for (int64_t j = 0; j < n; ++j) x[j] = 0.1f * static_cast<float>(j % 7);
     for (int64_t k = 0; k < n * n; ++k) grad[k] = static_cast<float>(k % 5);
-    const int64_t size = sort_scratch(n, n * n, jacobian_width(n, false)) + (n + 1) * (n + 1) * kQuads;
-    scratch = static_cast<float*>(std::aligned_alloc(64, (size * sizeof(float) + 63) / 64 * 64));
   }
-  ~Bench() { std::free(scratch); }
+
+  // The arrays that a kernel works in.
+  template <class Scratch, class... Arguments>
+  Scratch arrays(const Arguments&... arguments) {
+    Arena measured;
+    Scratch::layout(measured, arguments...);
+    memory.emplace_back(measured.bytes() + Arena::kLine);
+    void* begin = memory.back().data();
+    std::size_t space = memory.back().size();
+    Arena arena(static_cast<char*>(std::align(Arena::kLine, measured.bytes(), begin, space)));
+    return Scratch::layout(arena, arguments...);
+  }
 
   void report(const char* what, double nanoseconds) const {
     std::printf("{\"kernel\": \"%s\", \"n\": %d, \"ns\": %.1f}\n", what, static_cast<int>(n),
@@ -66,14 +75,14 @@ struct Bench {
   // The words of every sampler, and what every law makes of those of plain Monte Carlo.
   void draws() {
     const std::vector<uint32_t> directions(n * kDirectionBits, 0x9E3779B9u);
-    std::vector<float> row(kLanes), score(kLanes), scale_weight(kLanes);
+    std::vector<float> row(kBlock), score(kBlock), scale_weight(kBlock);
     uint32_t sum = 0;
 #define X(name)                                                                               \
   report("words, " #name, time_per_sample([&] {                                               \
            const Points points{Sampler::name, false, kSamples, 8, directions.data()};         \
            for_each_block(range, [&](int64_t quad) {                                          \
              for_each_dimension(points, seed, n, 0, quad,                                     \
-                                [&](int64_t, const uint32_t(&word)[kLanes]) { sum += word[0]; }); \
+                                [&](int64_t, const uint32_t(&word)[kBlock]) { sum += word[0]; }); \
            });                                                                                \
          }));
     TORCHSMOOTH_SAMPLERS(X)
@@ -87,7 +96,7 @@ struct Bench {
            other.pair_weight = pairs ? 0.1f : 0.0f;                                        \
            for_each_block(range, [&](int64_t quad) {                                       \
              for_each_dimension(other.points, seed, n, 0, quad,                            \
-                                [&](int64_t, const uint32_t(&word)[kLanes]) {              \
+                                [&](int64_t, const uint32_t(&word)[kBlock]) {              \
                                   word_weights(other, word, row.data(), score.data(),      \
                                                scale_weight.data());                       \
                                 });                                                        \
@@ -103,7 +112,7 @@ struct Bench {
     draws();
     const Sorting all{SortOutput::matrix, false, 0, n}, first{SortOutput::matrix, true, 0, 1};
     const Sorting values{SortOutput::values, false, 0, n}, ranks{SortOutput::ranks, false, 0, n};
-    SortedBlock<float> block(n, all, scratch);
+    SortedBlock<float> block(n, all, arrays<SortScratch<float>>(n));
     report("draw", time_per_sample([&] {
              for_each_block(range, [&](int64_t quad) { block.draw(noise, range, quad, x.data()); });
            }));
@@ -120,31 +129,36 @@ struct Bench {
   }
 
   void matrix(const std::string& name, const Sorting& sorting) {
+    const auto scratch = arrays<SortMatrixScratch<float>>(n, sorting);
     report((name + ", forward").c_str(), time_per_sample([&] {
              sort_matrix(noise, range, sorting, x.data(), counts.data(), scratch);
            }));
     if (n <= 128) {
+      const auto sums = arrays<SortMatrixJacobianScratch<float>>(n, sorting, false);
       report((name + ", with Jacobian").c_str(), time_per_sample([&] {
-               sort_matrix_jacobian(noise, range, sorting, false, x.data(), table.data(), scratch);
+               sort_matrix_jacobian(noise, range, sorting, false, x.data(), table.data(), sums);
              }));
     }
     backward(name, sorting);
   }
 
   void vector(const std::string& name, const Sorting& sorting) {
+    const auto scratch = arrays<SortVectorScratch<float>>(n, n);
     report((name + ", forward").c_str(), time_per_sample([&] {
              sort_vector(noise, range, sorting, x.data(), pivot.data(), table.data(), scratch);
            }));
     if (n <= 128) {
+      const auto sums = arrays<SortVectorScratch<float>>(n, (n + 1) * (n + 1));
       report((name + ", with Jacobian").c_str(), time_per_sample([&] {
                sort_vector_jacobian(noise, range, sorting, false, x.data(), pivot.data(),
-                                    table.data(), scratch);
+                                    table.data(), sums);
              }));
     }
     backward(name, sorting);
   }
 
   void backward(const std::string& name, const Sorting& sorting) {
+    const auto scratch = arrays<SortVectorScratch<float>>(n, n);
     report((name + ", backward").c_str(), time_per_sample([&] {
              sort_backward(noise, range, sorting, false, x.data(), pivot.data(), grad.data(), 0.0f,
                            table.data(), scratch);

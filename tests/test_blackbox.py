@@ -199,6 +199,7 @@ def test_second_derivatives_raise() -> None:
         torch.autograd.grad(gradient.sum(), theta)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_equals_eager() -> None:
     g = ts.blackbox(ts.hard.rank, 2.0)

@@ -13,13 +13,13 @@ import pytest
 import scipy.stats
 import torch
 import torch.autograd.forward_ad as forward_ad
-from facts import SCIPY, assert_mean, replicate
+from facts import assert_mean, replicate
+from laws import SCIPY
 from torch import Tensor
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import torchsmooth as ts
-from torchsmooth._autodiff import fused
-from torchsmooth._smoothing import score_rule
+from torchsmooth._autodiff import derivatives
 from torchsmooth.distributions import LAWS
 
 
@@ -324,8 +324,7 @@ def test_chunks_change_nothing(road: Road, n: int, monkeypatch: pytest.MonkeyPat
     x, direction = numbers(3, n), numbers(3, n, seed=1)
     f = of_x(road, ts.Gaussian(), num_samples=16)
     expected = jvp(f, (x,), (direction,))[1]
-    monkeypatch.setattr(fused, "CHUNK_ELEMENTS", 1000)
-    monkeypatch.setattr(score_rule, "CHUNK_ELEMENTS", 1000)
+    monkeypatch.setattr(derivatives, "CHUNK_ELEMENTS", 1000)
     torch.testing.assert_close(jvp(f, (x,), (direction,))[1], expected, rtol=1e-12, atol=1e-13)
 
 
@@ -403,13 +402,13 @@ def test_what_is_mapped_counts_where_jacobians_are_kept(monkeypatch: pytest.Monk
     module = importlib.import_module("torchsmooth._kernels.render")
     monkeypatch.setattr(module, "ONE_PASS", 2 * 8 * 8**2)
     kept: list[str] = []
-    mean = module.RenderOptions.mean
+    mean = module.RenderOp.mean
 
     def spy(options: Any, jacobian: str, *tensors: Tensor) -> Any:
         kept.append(jacobian)
         return mean(options, jacobian, *tensors)
 
-    monkeypatch.setattr(module.RenderOptions, "mean", spy)
+    monkeypatch.setattr(module.RenderOp, "mean", spy)
     weight = numbers(8, 8, seed=1)
 
     def loss(x: Tensor, scale: Tensor) -> Tensor:
@@ -595,6 +594,7 @@ CLOSED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], T
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLOSED)
 @pytest.mark.parametrize("antithetic", [False, True])
 @pytest.mark.parametrize("covariate", ["none", "fx", "loo"])
@@ -712,6 +712,7 @@ def test_second_derivatives_in_a_scale_matrix() -> None:
     assert_mean(in_matrix, expected[1], resolution=0.5)
 
 
+@pytest.mark.slow
 @ALL
 @pytest.mark.parametrize("antithetic", [False, True])
 def test_all_ways_to_a_hessian_agree(road: Road, n: int, antithetic: bool) -> None:

@@ -23,6 +23,9 @@ import torchsmooth as ts
 from torchsmooth._smoothing import executor as workers
 
 
+pytestmark = pytest.mark.processes
+
+
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(4) as executor:

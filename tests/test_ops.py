@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from facts import COMPACT, SCIPY
 from hypothesis import given, strategies as st
+from laws import FACTS, SCIPY
 from torch import Tensor
 
 import torchsmooth as ts
@@ -39,16 +39,6 @@ DTYPES = [torch.float32, torch.float64]
 ELEMENTS = 3
 SAMPLES = 36  # a block of 32 and a piece; pairs of pairs
 SEED = -0x0123456789ABCDEF
-
-SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "gaussian": lambda x: x,
-    "logistic": lambda x: np.tanh(x / 2),
-    "gumbel": lambda x: -np.expm1(-x),
-    "cauchy": lambda x: 2 * x / (1 + x**2),
-    "laplace": np.sign,
-    "triangular": lambda x: np.sign(x) / (1 - abs(x)),
-    "wigner_semicircle": lambda x: x / ((1 - x) * (1 + x)),
-}
 
 
 def sampling(
@@ -358,11 +348,85 @@ def test_words_of_many_samples_and_far_elements(
     n = 2 if sampler.endswith("cartesian") else 5
     last = (2**32 - 1) * s
     arguments = {**sampling(n, s, sampler, antithetic), "n": n}
-    for start in (0, s - 7, last - 5, last + s - 5):
+    for start in (0, s - 7, last - 5, last + s - 10):
         rows = {"start": start, "stop": start + 10}
         torch.testing.assert_close(
             run("words", device, **arguments, **rows), twin("words", **arguments, **rows)
         )
+
+
+def test_elements_that_32_bits_cannot_number_are_refused() -> None:
+    """They would repeat the words of element 0."""
+    arguments = {**sampling(3, 4), "n": 3, "start": 2**34 - 4, "stop": 2**34 + 1}
+    with pytest.raises(RuntimeError, match="rows must lie in"):
+        run("words", torch.device("cpu"), **arguments)
+    with pytest.raises(ValueError, match="batch elements 0 to 2\\^32 - 1"):
+        twin("words", **arguments)
+    for impossible in ((2**32 + 1,), (2**40, 2**40), (-1, 2)):
+        with pytest.raises(ValueError, match="batch_shape must be of at most 2\\^32 elements"):
+            ts.MonteCarlo().uniforms(4, 1, batch_shape=impossible, seed=0)
+
+
+def test_no_dimensions_take_no_time() -> None:
+    arguments = {**sampling(0, 2**30), "n": 0, "start": 0, "stop": 2**62}
+    (words,) = run("words", torch.device("cpu"), **arguments)
+    assert words.shape == (2**62, 0)
+
+
+def test_rows_that_overflow_are_refused() -> None:
+    x = torch.zeros(4, 1)
+    arguments = {**sampling(1, 2**62), "law": "logistic", "scale": torch.ones(1, 1)}
+    for name, others in (
+        ("perturb", {"x": x}),
+        ("reduce", {"values": x, "pivot": x, "n": 1, "pair_weight": 0.0, "moment": "none"}),
+    ):
+        rest = {k: v for k, v in arguments.items() if name == "perturb" or k != "scale"}
+        with pytest.raises(RuntimeError, match=r"num_samples must be in \[1, 2\^30\]"):
+            run(name, torch.device("cpu"), **rest, **others, start=0, stop=4)
+
+
+def matrix_of_a_sort(x: Tensor, jacobian: str) -> dict[str, Any]:
+    return {
+        "x": x,
+        "scale": torch.ones(1, 1),
+        **sampling(x.shape[1], 4),
+        "law": "logistic",
+        "descending": False,
+        "output": "matrix",
+        "first": 0,
+        "last": x.shape[1],
+        "baseline": "mean",
+        "factor": 1.0,
+        "pair_weight": 0.0,
+        "jacobian": jacobian,
+    }
+
+
+def test_what_no_memory_holds_is_refused_by_name() -> None:
+    """How much, what for, what to lower; nothing of the machine that built the library."""
+    with pytest.raises(RuntimeError) as caught:
+        run("sort", torch.device("cpu"), **matrix_of_a_sort(torch.zeros(1, 20_000), "x"))
+    message = str(caught.value)
+    assert "out of memory: the derivatives of the sorted outcome would take 3.2e+04 GB" in message
+    assert "pass fewer or shorter rows" in message
+    assert "site-packages" not in message and str(Path(torch.__file__).parent) not in message
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
+def test_a_permutation_matrix_takes_the_memory_of_two() -> None:
+    """Its counts and itself: 2 * 256 MB for 8000 elements, and half as much again for the rest."""
+    code = """
+import resource
+import torch
+import torchsmooth as ts
+x = torch.arange(8000.0)
+ts.functional.argsort(x[:10], ts.Logistic(), num_samples=4, seed=0)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 768 * 10**6, -1))
+matrix = ts.functional.argsort(x, ts.Logistic(scale=1e-6), num_samples=4, seed=0)
+assert torch.equal(matrix.argmax(-1), torch.arange(8000))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("antithetic", [False, True])
@@ -422,7 +486,7 @@ def test_functions_of_laws(law: str, dtype: torch.dtype, device: torch.device) -
         "icdf": (u[u < 1], SCIPY[law].ppf),
         "cdf": (x, SCIPY[law].cdf),
         "log_prob": (x, SCIPY[law].logpdf),
-        "score": (x[x.abs() < 1] if law in COMPACT else x, SCORES[law]),
+        "score": (x[x.abs() < 1] if FACTS[law].is_compact else x, FACTS[law].score),
     }
     for function, (argument, expected) in functions.items():
         (actual,) = run("evaluate_law", device, x=argument, law=law, function=function)
@@ -731,6 +795,7 @@ def test_outcomes(outcome: str, dtype: torch.dtype, n: int, device: torch.device
 
 
 # So many that the sums of a task are flushed before its end.
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [4, 6])
 @pytest.mark.parametrize("outcome", ["argsort", "rows", "sort"])
 def test_sorts_of_many_samples(outcome: str, n: int, device: torch.device) -> None:
@@ -1005,6 +1070,7 @@ def test_two_runs_are_equal(device: torch.device) -> None:
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("isa", ["baseline", "avx2"])
 def test_instruction_sets_agree(isa: str, tmp_path: Path) -> None:
     """Words bit for bit; the rest to the rounding of multiply-adds."""

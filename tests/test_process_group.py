@@ -18,10 +18,13 @@ from torch import Tensor, distributed, multiprocessing
 import torchsmooth as ts
 
 
-pytestmark = pytest.mark.skipif(
-    not (distributed.is_available() and distributed.is_gloo_available()),
-    reason="torch was built without gloo",
-)
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(
+        not (distributed.is_available() and distributed.is_gloo_available()),
+        reason="torch was built without gloo",
+    ),
+]
 
 RANKS = 2
 SECONDS = 90

@@ -153,6 +153,7 @@ class SamplerSuite:
             for distance in (1, 2, 16, 1024):
                 assert_uniform((top[distance:], 16), (top[:-distance], 16))
 
+    @pytest.mark.compiled
     def test_compiles(self) -> None:
         s, n = self.sizes[0]
 
@@ -354,6 +355,7 @@ class TestSobol(SamplerSuite):
         for i in (0, 3, 7):
             assert_uniform((top[:, i, 0], 8), (top[:, i, 1], 8))
 
+    @pytest.mark.slow
     def test_law_of_two_points(self) -> None:
         # Points that first differ in bit r stay together in the bits before, differ in that bit,
         # and are independent in all bits after it.
@@ -371,6 +373,7 @@ class TestSobol(SamplerSuite):
                 (a >> (31 - r), 2 << r), (a >> (27 - r) & 15, 16), (b >> (27 - r) & 15, 16)
             )
 
+    @pytest.mark.slow
     def test_law_of_eight_points(self) -> None:
         # Nested uniform scrambling flips each of the 7 inner nodes of a binary tree by a fair coin.
         top = draw_words(self.sampler, 8, 2, 20 * REPLICAS) >> 29
@@ -408,6 +411,7 @@ class TestSobol(SamplerSuite):
             self.sampler.directions(3, CPU)
         assert not self.sampler.directions(3, CPU).is_inference()
 
+    @pytest.mark.compiled
     @pytest.mark.parametrize("strict", [True, False])
     def test_directions_from_an_export_serve_all(self, strict: bool) -> None:
         class Uniforms(torch.nn.Module):
@@ -442,6 +446,7 @@ class TestSobol(SamplerSuite):
             warnings.simplefilter("error")
             self.sampler.validate(s, 3, antithetic)
 
+    @pytest.mark.compiled
     def test_does_not_warn_while_compiling(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(samplers, "_warned_unbalanced", False)
 
@@ -452,6 +457,7 @@ class TestSobol(SamplerSuite):
         compiled(torch.ones(2))
         assert not samplers._warned_unbalanced
 
+    @pytest.mark.compiled
     def test_compiles_for_any_number_of_dimensions(self) -> None:
         def evaluate(x: Tensor) -> Tensor:
             return x * self.sampler.uniforms(4, x.shape[-1], seed=1)

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from facts import SCIPY, assert_mean, assert_mean_gradient, replicate
+from facts import assert_mean, assert_mean_gradient, replicate
+from laws import FACTS, SCIPY
 from torch import Tensor
 
 import torchsmooth as ts
@@ -350,7 +351,7 @@ def test_heaviside(law: str, x: float) -> None:
         LAWS[law],
         doubles(x),
         doubles(scale),
-        num_samples=2**12 if law == "wigner_semicircle" else 512,
+        num_samples=2**12 if FACTS[law].score_moments < 2 else 512,
         sampler="mc",
     )
     slope = SCIPY[law].pdf(-x / scale) / scale
@@ -373,6 +374,7 @@ def cosine_facts(a: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, T
     return (expected, *torch.autograd.grad(expected, (x, scale)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("antithetic", [False, True])
 @pytest.mark.parametrize(
     "sampler, covariate",
@@ -435,6 +437,7 @@ def variance_within(strata: int) -> float:
     return 1 - float(np.mean(means**2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampler, strata", [("rqmc_latin", 8), ("rqmc_cartesian", 2), ("sobol", 8), ("mc", 0)]
 )
@@ -903,7 +906,7 @@ def test_decorator() -> None:
 
     assert isinstance(bare, ts.Smoothed) and isinstance(configured, ts.Smoothed)
     assert bare.__name__ == "bare" and bare.__doc__ == "Its own words."
-    assert isinstance(bare.distribution, ts.Logistic) and bare.num_samples == 1024
+    assert isinstance(bare.distribution, ts.Logistic) and bare.options.num_samples == 1024
     expected = ts.smooth(torch.sign, ts.Gaussian(0.5), num_samples=16, seed=0)(x)
     torch.testing.assert_close(configured(x), expected, rtol=0, atol=0)
 

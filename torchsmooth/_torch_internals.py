@@ -80,7 +80,7 @@ def wrapped_tensors(t: Tensor) -> list[Tensor]:
 
 
 def unwrapped(t: Tensor) -> Tensor:
-    """What is in a tensor that no derivative goes through, for those who want its numbers."""
+    """The plain tensor inside of wrappers, whose numbers can be read; no derivative passes it."""
     return (t, *wrapped_tensors(t))[-1]
 
 
@@ -148,7 +148,7 @@ def below_autograd(op: Any, *args: Any) -> Any:
 
 @contextlib.contextmanager
 def outside_of_transforms_and_modes() -> Iterator[None]:
-    """What is made in here is a plain tensor, whoever transforms, traces or infers around it."""
+    """Tensors made inside are plain ones, whatever transforms, traces or infers outside."""
     with torch.inference_mode(False), torch._C._DisableFuncTorch(), _disable_current_modes():
         yield
 
@@ -197,7 +197,7 @@ def one_node(function: Callable[P, T]) -> Callable[P, T]:
 
 @contextlib.contextmanager
 def stored_for_backward(like: Tensor) -> Iterator[None]:
-    """What is computed in here is stored for the backward pass, if it is compiled for a CPU.
+    """Results computed inside are stored for the backward pass, if compiled for a CPU.
 
     A compiler would compute elementwise functions a second time there, because on GPUs that takes
     no longer than reading what was stored. On CPUs an exponential does. Whoever asks for
@@ -239,4 +239,4 @@ def skip_code(code: CodeType) -> None:
     """Keeps Dynamo from starting at this code. It still traces into it from a program."""
     from torch._dynamo import decorators
 
-    decorators.skip_code(code)
+    decorators.skip_code(code)  # type: ignore[attr-defined]  # of another module, and imported

@@ -267,15 +267,43 @@ struct WignerSemicircle {
   }
 };
 
+// Density sech(x) / pi. Its distribution function is 2/pi atan(exp(x)).
+struct HyperbolicSecant {
+  // The tail is 2/pi atan(exp(-|noise|)): |noise| is the logarithm of the cotangent of pi/2 tail, and
+  // the score tanh |noise| = cos(pi tail) = cos^2 - sin^2 of pi/2 tail.
+  template <class T>
+  static TS_HD Draw<T> draw(Uniform<T> u) {
+    const T angle = T(0.5 * kPi) * u.tail;
+    const T sine_of = sine(angle), cosine_of = sine(T(0.5 * kPi) - angle);
+    return {with_sign(!u.upper, log_ratio(cosine_of, sine_of)),
+            with_sign(!u.upper, (cosine_of - sine_of) * (cosine_of + sine_of))};
+  }
+  template <class T>
+  static TS_HD T cdf(T x) {
+    const T tail = T(2 / kPi) * atan(exp(-fabs(x)));
+    return x < T(0) ? tail : T(1) - tail;
+  }
+  template <class T>
+  static TS_HD T log_prob(T x) {
+    const T a = fabs(x);
+    return -a - log1p(exp(T(-2) * a)) - T(0.45158270528945486473);
+  }
+  template <class T>
+  static TS_HD T score(T x) {
+    return tanh(x);
+  }
+};
+
 // X(struct, name): the name is the one that Python passes.
-#define TORCHSMOOTH_LAWS(X)         \
-  X(Gaussian, gaussian)             \
-  X(Logistic, logistic)             \
-  X(Gumbel, gumbel)                 \
-  X(Cauchy, cauchy)                 \
-  X(Laplace, laplace)               \
-  X(Triangular, triangular)         \
-  X(WignerSemicircle, wigner_semicircle)
+#define TORCHSMOOTH_LAWS(X)              \
+  X(Gaussian, gaussian)                  \
+  X(Logistic, logistic)                  \
+  X(Gumbel, gumbel)                      \
+  X(Cauchy, cauchy)                      \
+  X(Laplace, laplace)                    \
+  X(Triangular, triangular)              \
+  X(WignerSemicircle, wigner_semicircle) \
+  X(HyperbolicSecant, hyperbolic_secant)
 
 enum class Law : int32_t {
 #define X(type, name) name,

@@ -70,16 +70,18 @@ struct Scaled {
   T rest;
 };
 
-// Positive normal x, with the rest in [1/sqrt 2, sqrt 2).
+// Positive normal x, with the rest in [1/sqrt 2, sqrt 2). Bits are counted as unsigned numbers, which
+// wrap: of another x the result means nothing, but it is defined.
 TS_HD Scaled<float> split_exponent(float x) {
-  const int32_t bits = bit_cast<int32_t>(x), e = (bits - 0x3F3504F3) >> 23;
-  return {static_cast<float>(e),
-          bit_cast<float>(static_cast<int32_t>(bits - (static_cast<uint32_t>(e) << 23)))};
+  const uint32_t bits = bit_cast<uint32_t>(x);
+  const int32_t e = static_cast<int32_t>(bits - 0x3F3504F3u) >> 23;
+  return {static_cast<float>(e), bit_cast<float>(bits - (static_cast<uint32_t>(e) << 23))};
 }
 TS_HD Scaled<double> split_exponent(double x) {
-  const int64_t bits = bit_cast<int64_t>(x), e = (bits - 0x3FE6A09E667F3BCDLL) >> 52;
+  const uint64_t bits = bit_cast<uint64_t>(x);
+  const int64_t e = static_cast<int64_t>(bits - 0x3FE6A09E667F3BCDull) >> 52;
   return {static_cast<double>(static_cast<int32_t>(e)),
-          bit_cast<double>(static_cast<int64_t>(bits - (static_cast<uint64_t>(e) << 52)))};
+          bit_cast<double>(bits - (static_cast<uint64_t>(e) << 52))};
 }
 
 // log x for positive normal x: log of the rest m = 2 artanh(s) with s = (m - 1) / (m + 1).
@@ -92,16 +94,15 @@ TS_HD T logarithm(T x) {
 // b times the power of 2 that brings it near a, for positive normal a and b. The bits of a number
 // are about its logarithm, so that a / rest is in [2^-0.59, 2^0.59].
 TS_HD Scaled<float> near_to(float a, float b) {
-  const int32_t bits = bit_cast<int32_t>(b);
-  const int32_t e = (bit_cast<int32_t>(a) - bits + 0x400000) >> 23;
-  return {static_cast<float>(e),
-          bit_cast<float>(static_cast<int32_t>(bits + (static_cast<uint32_t>(e) << 23)))};
+  const uint32_t bits = bit_cast<uint32_t>(b);
+  const int32_t e = static_cast<int32_t>(bit_cast<uint32_t>(a) - bits + 0x400000u) >> 23;
+  return {static_cast<float>(e), bit_cast<float>(bits + (static_cast<uint32_t>(e) << 23))};
 }
 TS_HD Scaled<double> near_to(double a, double b) {
-  const int64_t bits = bit_cast<int64_t>(b);
-  const int64_t e = (bit_cast<int64_t>(a) - bits + 0x8000000000000LL) >> 52;
+  const uint64_t bits = bit_cast<uint64_t>(b);
+  const int64_t e = static_cast<int64_t>(bit_cast<uint64_t>(a) - bits + 0x8000000000000ull) >> 52;
   return {static_cast<double>(static_cast<int32_t>(e)),
-          bit_cast<double>(static_cast<int64_t>(bits + (static_cast<uint64_t>(e) << 52)))};
+          bit_cast<double>(bits + (static_cast<uint64_t>(e) << 52))};
 }
 
 // log(a / b) for positive normal a and b, with one division, and accurate for a near b.

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
+#include <new>
 
-#include "../stable.h"
+#include "../ops/memory.h"
 #include "kernels.h"
 
 namespace torchsmooth {
@@ -21,38 +23,51 @@ inline int64_t segments(int64_t elements, int64_t num_samples, int64_t least_sam
 }
 
 inline Range segment(int64_t element, int64_t index, int64_t count, int64_t begin, int64_t end) {
-  const int64_t blocks = (end - begin + kLanes - 1) / kLanes;
-  const auto cut = [&](int64_t k) { return std::min(end, begin + blocks * k / count * kLanes); };
+  const int64_t blocks = (end - begin + kBlock - 1) / kBlock;
+  const auto cut = [&](int64_t k) { return std::min(end, begin + blocks * k / count * kBlock); };
   return {element, cut(index), cut(index + 1)};
 }
 
-// Memory of one thread, on a cache line's boundary.
-template <class T>
+// The scratch memory of one thread.
 class Scratch {
  public:
-  explicit Scratch(int64_t size) : memory_(new char[size * sizeof(T) + 64]) {
-    void* p = memory_.get();
-    std::size_t space = size * sizeof(T) + 64;
-    data_ = static_cast<T*>(std::align(64, size * sizeof(T), p, space));
+  // Null if there is not so much.
+  explicit Scratch(int64_t bytes) : memory_(new (std::nothrow) char[bytes + Arena::kLine]) {
+    void* begin = memory_.get();
+    std::size_t space = bytes + Arena::kLine;
+    block_ = static_cast<char*>(begin ? std::align(Arena::kLine, bytes, begin, space) : nullptr);
   }
-  T* get() { return data_; }
+  char* block() const { return block_; }
 
  private:
   std::unique_ptr<char[]> memory_;
-  T* data_;
+  char* block_;
 };
 
-// Runs task(index, scratch) for each index; cost: nanoseconds of one task, roughly, so that small
-// problems stay on one thread.
-template <class T, class F>
-void parallel_tasks(int64_t tasks, int64_t cost, int64_t scratch_size, const F& task) {
+// Runs task(index, arrays) for each index, where layout(arena) gives the arrays; cost: nanoseconds
+// of one task, roughly, so that small problems stay on one thread.
+template <class Layout, class F>
+void parallel_tasks(int64_t tasks, int64_t cost, const Purpose& purpose, const Layout& layout,
+                    const F& task) {
   if (tasks == 0) return;
   constexpr int64_t least = 20000;  // what waking a thread costs, several times over
   const int64_t grain = std::max<int64_t>(1, least / std::max<int64_t>(1, cost));
+  Arena measured;
+  layout(measured);
+  const int64_t bytes = measured.bytes();
+  const int64_t threads = std::min<int64_t>(torch::stable::get_num_threads(), tasks);
+  check_main_memory(static_cast<double>(bytes) * static_cast<double>(threads), purpose);
+  std::atomic<bool> failed = false;  // nothing may be thrown from other threads
   torch::stable::parallel_for(0, tasks, grain, [&](int64_t begin, int64_t end) {
-    Scratch<T> scratch(scratch_size);
-    for (int64_t index = begin; index < end; ++index) task(index, scratch.get());
+    const Scratch scratch(bytes);
+    if (!scratch.block()) failed = true;
+    for (int64_t index = begin; index < end && !failed; ++index) {
+      Arena arena(scratch.block());
+      task(index, layout(arena));
+      arena.check();
+    }
   });
+  if (failed) refuse_memory(static_cast<double>(bytes), purpose);
 }
 
 }  // namespace torchsmooth

@@ -40,29 +40,42 @@ struct Mesh {
     scene.normals = normals.data();
   }
 
+  // What the kernels work in.
+  auto layout() const {
+    return [this](Arena& arena) { return RenderScratch<T>::layout(arena, scene); };
+  }
+
   // An image takes about this many nanoseconds.
   int64_t cost() const { return 10 * scene.num_faces + scene.num_vertices + scene.pixels() / 8; }
 };
 
 // Sums over samples are cut as finely as blocks of samples are: each of them takes long.
-constexpr int64_t kLeastSamples = kLanes;
+constexpr int64_t kLeastSamples = kBlock;
+
+// The images [rows, size, size] of poses [rows, kPose].
+template <class T>
+void render_poses(const Mesh<T>& mesh, int64_t rows, const T* poses, T* images,
+                  const Purpose& purpose) {
+  parallel_tasks((rows + kQuads - 1) / kQuads, kQuads * mesh.cost(), purpose, mesh.layout(),
+                 [&](int64_t group, const RenderScratch<T>& scratch) {
+                   const int64_t begin = group * kQuads;
+                   kernels<T>().hard_render(mesh.scene, std::min<int64_t>(kQuads, rows - begin),
+                                            poses + begin * kPose,
+                                            images + begin * mesh.scene.pixels(), scratch);
+                 });
+}
 
 Tensor hard_render(Tensor pose, Tensor vertices, Tensor faces, int64_t size, std::string output) {
   const RenderOutput parsed = check_rendering(pose, vertices, faces, size, output);
-  Tensor images = torch::stable::new_empty(pose, {pose.size(0), size, size});
+  const Purpose purpose{"rendering", kSmallerRender};
+  Tensor images = new_tensor(pose, {pose.size(0), size, size}, purpose);
   dispatch_floating(pose, "hard_render: pose", [&](auto type) {
     using T = decltype(type);
     const Mesh<T> mesh(vertices, faces, size, parsed);
+    const int64_t rows = pose.size(0);
     const T* const poses = data<T>(pose);
     T* const out = mutable_data<T>(images);
-    const int64_t rows = pose.size(0), groups = (rows + kQuads - 1) / kQuads;
-    parallel_tasks<T>(groups, kQuads * mesh.cost(), render_scratch(mesh.scene),
-                      [&](int64_t group, T* scratch) {
-                        const int64_t begin = group * kQuads;
-                        kernels<T>().hard_render(mesh.scene, std::min<int64_t>(kQuads, rows - begin),
-                                                 poses + begin * kPose,
-                                                 out + begin * mesh.scene.pixels(), scratch);
-                      });
+    render_poses(mesh, rows, poses, out, purpose);
     for (int64_t row = 0; row < rows; ++row) {
       const T* const p = poses + row * kPose;
       if (!std::all_of(p, p + kPose, [](T value) { return std::isfinite(value); }))
@@ -112,37 +125,30 @@ std::tuple<Tensor, Tensor, Tensor> render(Tensor x, Tensor vertices, Tensor face
   dispatch_floating(x, "render: pose", [&](auto type) {
     using T = decltype(type);
     const Mesh<T> mesh(vertices, faces, size, parsed);
-    const Samples<T> samples{make_noise<T>(scale, seed, directions, law, sampler, antithetic,
+    const Samples<T> samples(make_noise<T>(scale, seed, directions, law, sampler, antithetic,
                                            num_samples, pair_weight, elements, kPose),
-                             data<T>(x), elements};
+                             data<T>(x), elements);
     const int64_t pixels = mesh.scene.pixels(), plane = render_plane(mesh.scene);
     T* const mean = mutable_data<T>(result.mean);
     T* const derivatives[] = {weights > 0 ? mutable_data<T>(result.jacobian_x) : nullptr,
                               weights > kPose ? mutable_data<T>(result.jacobian_scale) : nullptr};
     const int64_t sums_size = (1 + weights) * plane;
+    const Purpose purpose{"the sums of images and their derivatives", kSmallerRender};
+    // Until an element is done, its unperturbed image is where its mean will be.
+    if (weights > 0 && baseline == Baseline::fx)
+      render_poses(mesh, elements, samples.x, mean, purpose);
     samples.template reduce<double>(
-        sums_size, mesh.cost(), render_scratch(mesh.scene),
-        [&](Range range, double* sums, T* scratch) {
+        sums_size, mesh.cost(), purpose,
+        mesh.layout(),
+        [&](Range range, double* sums, const RenderScratch<T>& scratch) {
           kernels<T>().render(samples.noise, range, mesh.scene, weights,
                               samples.row(range.element), sums, scratch);
         },
         [&](int64_t element, const double* sums) {
           T* const image = mean + element * pixels;
-          if (!sums) {
-            fill_nan(image, pixels);
-          } else {
-            for (int64_t k = 0; k < pixels; ++k) image[k] = static_cast<T>(sums[k] / num_samples);
-          }
-          if (weights == 0) return;
-          std::vector<T> unperturbed(sums && baseline == Baseline::fx ? pixels : 0);
-          if (!unperturbed.empty()) {
-            Scratch<T> scratch(render_scratch(mesh.scene));
-            kernels<T>().hard_render(mesh.scene, 1, samples.row(element), unperturbed.data(),
-                                     scratch.get());
-          }
           const auto center = [&](int64_t k) {
             return baseline == Baseline::mean ? sums[k] / num_samples
-                   : baseline == Baseline::fx ? static_cast<double>(unperturbed[k])
+                   : baseline == Baseline::fx ? static_cast<double>(image[k])
                                               : 0.0;
           };
           for (int64_t d = 0; d * kPose < weights; ++d) {
@@ -154,6 +160,8 @@ std::tuple<Tensor, Tensor, Tensor> render(Tensor x, Tensor vertices, Tensor face
                             sums + (1 + d * kPose) * plane, center, out);
             }
           }
+          if (!sums) return fill_nan(image, pixels);
+          for (int64_t k = 0; k < pixels; ++k) image[k] = static_cast<T>(sums[k] / num_samples);
         },
         weights > 0 ? least_samples(elements, num_samples, sums_size) : kLeastSamples);
   });
@@ -170,21 +178,23 @@ std::tuple<Tensor, Tensor> render_backward(Tensor grad, Tensor baseline, Tensor 
   STD_TORCH_CHECK(scale.scalar_type() == x.scalar_type(), "render: scale must have pose's dtype");
   check_render_backward(grad, baseline, x, size);
   const int64_t elements = x.size(0), weights = (scale_gradient ? 2 : 1) * kPose;
-  Tensor grad_x = torch::stable::new_empty(x, {elements, kPose});
-  Tensor grad_scale = torch::stable::new_empty(x, {elements, scale_gradient ? kPose : 0});
+  const Purpose purpose{"the gradient of a rendering", kSmallerRender};
+  Tensor grad_x = new_tensor(x, {elements, kPose}, purpose);
+  Tensor grad_scale = new_tensor(x, {elements, scale_gradient ? kPose : 0}, purpose);
   dispatch_floating(x, "render_backward: pose", [&](auto type) {
     using T = decltype(type);
     const Mesh<T> mesh(vertices, faces, size, parsed);
-    const Samples<T> samples{make_noise<T>(scale, seed, directions, law, sampler, antithetic,
+    const Samples<T> samples(make_noise<T>(scale, seed, directions, law, sampler, antithetic,
                                            num_samples, pair_weight, elements, kPose),
-                             data<T>(x), elements};
+                             data<T>(x), elements);
     const T* const upstream = data<T>(grad);
     const T* const center = data<T>(baseline);
     T* const in_x = mutable_data<T>(grad_x);
     T* const in_scale = scale_gradient ? mutable_data<T>(grad_scale) : nullptr;
     samples.template reduce<double>(
-        weights, mesh.cost(), render_scratch(mesh.scene),
-        [&](Range range, double* sums, T* scratch) {
+        weights, mesh.cost(), purpose,
+        mesh.layout(),
+        [&](Range range, double* sums, const RenderScratch<T>& scratch) {
           kernels<T>().render_backward(samples.noise, range, mesh.scene, scale_gradient,
                                        samples.row(range.element),
                                        upstream + range.element * mesh.scene.pixels(),

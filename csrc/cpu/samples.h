@@ -5,20 +5,12 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "parallel.h"
 
 namespace torchsmooth {
-
-// Whether an element's inputs can be smoothed at all; the results of others are NaN.
-template <class T>
-bool usable(const Noise<T>& noise, int64_t element, const T* x) {
-  for (int64_t j = 0; j < noise.n; ++j) {
-    const T scale = noise.scale_at(element, j);
-    if (!std::isfinite(x[j]) || !std::isfinite(scale) || scale == T(0)) return false;
-  }
-  return true;
-}
 
 template <class T>
 void fill_nan(T* begin, int64_t size) {
@@ -31,42 +23,58 @@ struct Samples {
   Noise<T> noise;
   const T* x;  // [B, n]
   int64_t elements;
+  // Whether an element can be smoothed; the results of others are NaN.
+  std::vector<char> finite;
+
+  Samples(const Noise<T>& noise, const T* x, int64_t elements)
+      : noise(noise), x(x), elements(elements), finite(elements) {
+    for (int64_t element = 0; element < elements; ++element) finite[element] = is_finite(element);
+  }
 
   const T* row(int64_t element) const { return x + element * noise.n; }
 
-  // Sums over samples: calls kernel(range, sums, scratch), which adds to `size` sums, until all
-  // samples of every element are in, and then finish(element, sums). For elements that can't be
+  // Sums over samples: calls kernel(range, sums, arrays), which adds to `size` sums, until all
+  // samples of every element are in, and then store(element, sums). For elements that can't be
   // smoothed sums is null. `cost`: of a sample, in nanoseconds; an element is cut into tasks of no
-  // fewer than least_samples.
-  template <class Sum, class Kernel, class Finish>
-  void reduce(int64_t size, int64_t cost, int64_t scratch_size, Kernel&& kernel,
-              Finish&& finish, int64_t least_samples = kLeastSamples) const {
+  // fewer than least_samples. layout: see parallel_tasks.
+  template <class Sum, class Layout, class Kernel, class Store>
+  void reduce(int64_t size, int64_t cost, const Purpose& purpose, const Layout& layout,
+              Kernel&& kernel, Store&& store, int64_t least_samples = kLeastSamples) const {
     const int64_t s = noise.num_samples, count = segments(elements, s, least_samples);
-    // One task per element needs no sums beyond its own, behind its scratch.
-    constexpr int64_t width = sizeof(Sum) > sizeof(T) ? sizeof(Sum) / sizeof(T) : 1;
-    // Not a vector: the tasks write zeros, each to its own.
-    const std::unique_ptr<Sum[]> all(new Sum[count > 1 ? elements * count * size : 0]);
-    parallel_tasks<T>(elements * count, s / count * cost,
-                      scratch_size + (count > 1 ? 0 : width * size), [&](int64_t index, T* scratch) {
-                        const int64_t element = index / count;
-                        const bool good = usable(noise, element, row(element));
-                        Sum* const sums = count > 1 ? all.get() + index * size
-                                                    : reinterpret_cast<Sum*>(scratch + scratch_size);
-                        if (good) {
-                          std::fill(sums, sums + size, Sum(0));
-                          kernel(segment(element, index % count, count, 0, s), sums, scratch);
-                        }
-                        if (count == 1) finish(element, good ? sums : nullptr);
-                      });
-    if (count == 1) return;
+    // One task per element needs no sums beyond its own, in its thread's memory.
+    const bool shared = count > 1;
+    const std::unique_ptr<Sum[]> all = new_array<Sum>(shared ? elements * count * size : 0, purpose);
+    const auto with_sums = [&](Arena& arena) {
+      Sum* const own = arena.array<Sum>(shared ? 0 : size);
+      return std::pair(own, layout(arena));
+    };
+    parallel_tasks(elements * count, s / count * cost, purpose, with_sums,
+                   [&](int64_t index, const auto& arrays) {
+                     const int64_t element = index / count;
+                     Sum* const sums = shared ? all.get() + index * size : arrays.first;
+                     if (finite[element]) {
+                       std::fill(sums, sums + size, Sum(0));
+                       kernel(segment(element, index % count, count, 0, s), sums, arrays.second);
+                     }
+                     if (!shared) store(element, finite[element] ? sums : nullptr);
+                   });
+    if (!shared) return;
     for (int64_t element = 0; element < elements; ++element) {
       Sum* const sums = all.get() + element * count * size;
-      const bool good = usable(noise, element, row(element));
-      for (int64_t c = 1; good && c < count; ++c) {
+      for (int64_t c = 1; finite[element] && c < count; ++c) {
         for (int64_t k = 0; k < size; ++k) sums[k] += sums[c * size + k];
       }
-      finish(element, good ? sums : nullptr);
+      store(element, finite[element] ? sums : nullptr);
     }
+  }
+
+ private:
+  bool is_finite(int64_t element) const {
+    for (int64_t j = 0; j < noise.n; ++j) {
+      const T scale = noise.scale_at(element, j);
+      if (!std::isfinite(row(element)[j]) || !std::isfinite(scale) || scale == T(0)) return false;
+    }
+    return true;
   }
 };
 

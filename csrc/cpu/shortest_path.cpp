@@ -14,24 +14,29 @@ int64_t path_cost(const Grid& grid) { return 6 * int64_t(grid.cells()); }
 // A sample takes so long that ranges of a few blocks are worth a thread.
 int64_t least_samples(const Grid& grid) {
   constexpr int64_t nanoseconds = 100000;
-  return std::max<int64_t>(kLanes, nanoseconds / std::max<int64_t>(1, path_cost(grid)));
+  return std::max<int64_t>(kBlock, nanoseconds / std::max<int64_t>(1, path_cost(grid)));
 }
 
 Tensor hard_shortest_path(Tensor weights, int64_t neighbors, int64_t source, int64_t target,
                           double min_weight) {
   const Grid grid = check_grid(weights, neighbors, source, target, min_weight);
   const int64_t rows = weights.size(0), n = grid.cells();
-  Tensor path = torch::stable::new_empty(weights, {rows, grid.height, grid.width});
+  const Purpose purpose{"finding shortest paths", kSmallerPath};
+  Tensor path = new_tensor(weights, {rows, grid.height, grid.width}, purpose);
   dispatch_floating(weights, "hard_shortest_path: weights", [&](auto type) {
     using T = decltype(type);
     if (n == 0) return;
     const T* const input = data<T>(weights);
     T* const output = mutable_data<T>(path);
-    const int64_t tasks = (rows + kPathLanes - 1) / kPathLanes;
-    parallel_tasks<T>(tasks, kPathLanes * path_cost(grid), path_scratch(grid, kPathLanes),
-                      [&](int64_t task, T* scratch) {
-                        const int64_t first = task * kPathLanes;
-                        const int64_t count = std::min<int64_t>(kPathLanes, rows - first);
+    const bool searched = grids_are_searched(grid, std::min<int64_t>(rows, kPathGrids));
+    const int64_t together = searched ? 1 : kPathGrids;
+    const auto layout = [&](Arena& arena) {
+      return PathScratch<T>::layout(arena, grid, searched ? 0 : kPathGrids);
+    };
+    parallel_tasks((rows + together - 1) / together, together * path_cost(grid), purpose, layout,
+                      [&](int64_t task, const PathScratch<T>& scratch) {
+                        const int64_t first = task * together;
+                        const int64_t count = std::min(together, rows - first);
                         const T* const in = input + first * n;
                         T* const out = output + first * n;
                         kernels<T>().hard_shortest_path(grid, count, in, out, scratch);
@@ -51,17 +56,19 @@ Tensor shortest_path(Tensor x, Tensor scale, Tensor seed, Tensor directions, std
   const Grid grid = check_grid(x, neighbors, source, target, min_weight);
   check_scale_dtype(x, scale);
   const int64_t elements = x.size(0), n = grid.cells();
-  Tensor mean = torch::stable::new_empty(x, {elements, grid.height, grid.width});
+  const Purpose purpose{"the mean of shortest paths", kSmallerPath};
+  Tensor mean = new_tensor(x, {elements, grid.height, grid.width}, purpose);
   dispatch_floating(x, "shortest_path: x", [&](auto type) {
     using T = decltype(type);
-    const Samples<T> samples{make_noise<T>(scale, seed, directions, law, sampler, antithetic,
+    const Samples<T> samples(make_noise<T>(scale, seed, directions, law, sampler, antithetic,
                                            num_samples, 0.0, elements, n),
-                             data<T>(x), elements};
+                             data<T>(x), elements);
     if (n == 0) return;
     T* const result = mutable_data<T>(mean);
     samples.template reduce<uint32_t>(
-        n, path_cost(grid), path_scratch(grid, kLanes),
-        [&](Range range, uint32_t* counts, T* scratch) {
+        n, path_cost(grid), purpose,
+        [&](Arena& arena) { return PathScratch<T>::layout(arena, grid, kBlock); },
+        [&](Range range, uint32_t* counts, const PathScratch<T>& scratch) {
           kernels<T>().shortest_path(samples.noise, range, grid, samples.row(range.element), counts,
                                      scratch);
         },
@@ -85,13 +92,14 @@ std::tuple<Tensor, Tensor> shortest_path_backward(
   check_scale_dtype(x, scale);
   check_shortest_path_backward(grad, baseline, x);
   const int64_t elements = x.size(0), n = grid.cells();
-  Tensor grad_x = torch::stable::new_empty(x, {elements, grid.height, grid.width});
-  Tensor grad_scale = torch::stable::new_empty(x, {elements, scale_gradient ? n : 0});
+  const Purpose purpose{"the gradient of shortest paths", kSmallerPath};
+  Tensor grad_x = new_tensor(x, {elements, grid.height, grid.width}, purpose);
+  Tensor grad_scale = new_tensor(x, {elements, scale_gradient ? n : 0}, purpose);
   dispatch_floating(x, "shortest_path_backward: x", [&](auto type) {
     using T = decltype(type);
-    const Samples<T> samples{make_noise<T>(scale, seed, directions, law, sampler, antithetic,
+    const Samples<T> samples(make_noise<T>(scale, seed, directions, law, sampler, antithetic,
                                            num_samples, pair_weight, elements, n),
-                             data<T>(x), elements};
+                             data<T>(x), elements);
     if (n == 0) return;
     const T* const upstream = data<T>(grad);
     const T* const center = data<T>(baseline);
@@ -99,8 +107,9 @@ std::tuple<Tensor, Tensor> shortest_path_backward(
     T* const in_scale = scale_gradient ? mutable_data<T>(grad_scale) : nullptr;
     const int64_t weights = scale_gradient ? 2 * n : n;
     samples.template reduce<double>(
-        weights, path_cost(grid), path_scratch(grid, kLanes) + weights * (kLanes + kQuads),
-        [&](Range range, double* sums, T* scratch) {
+        weights, path_cost(grid), purpose,
+        [&](Arena& arena) { return PathBackwardScratch<T>::layout(arena, grid, weights); },
+        [&](Range range, double* sums, const PathBackwardScratch<T>& scratch) {
           const int64_t element = range.element;
           kernels<T>().shortest_path_backward(samples.noise, range, grid, scale_gradient,
                                               samples.row(element), upstream + element * n,

@@ -95,7 +95,8 @@ Tensor hard_shortest_path_graph(Tensor weights, Tensor indptr, Tensor indices, i
                   "hard_shortest_path_graph: source and target must lie in [0, ", graph.nodes, ")");
   STD_TORCH_CHECK(min_weight >= 0 && std::isfinite(min_weight),
                   "hard_shortest_path_graph: min_weight must be finite and >= 0");
-  Tensor path = torch::stable::new_empty(weights, {rows, edges});
+  Tensor path = new_tensor(weights, {rows, edges},
+                           {"finding shortest paths", "pass fewer rows of edge_weights"});
   dispatch_floating(weights, "hard_shortest_path_graph: weights", [&](auto type) {
     using T = decltype(type);
     const T* const input = data<T>(weights);

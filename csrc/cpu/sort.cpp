@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <tuple>
 #include <vector>
@@ -39,27 +40,27 @@ void unperturbed(const Sorting& sorting, const T* x, int64_t n, int64_t* order, 
 // The rows of a batch, and how they are sorted.
 template <class T>
 struct Batch : Samples<T> {
-  using Samples<T>::noise, Samples<T>::elements, Samples<T>::row;
+  using Samples<T>::noise, Samples<T>::elements, Samples<T>::finite, Samples<T>::row;
 
   Sorting sorting;
   // Of all elements, what values and ranks are counted from: their unperturbed outcomes. Their
   // differences keep the digits that large values would lose.
-  std::vector<T> pivots;
+  std::unique_ptr<T[]> pivots;
 
   Batch(const Noise<T>& noise, const Sorting& sorting, const T* x, int64_t elements)
-      : Samples<T>{noise, x, elements}, sorting(sorting) {
+      : Samples<T>(noise, x, elements), sorting(sorting) {
     if (sorting.output == SortOutput::matrix) return;
     const int64_t m = outcomes();
+    pivots = new_array<T>(elements * m, {"the sorted rows", kSmallerSort});
     std::vector<int64_t> order(noise.n);
-    pivots.resize(elements * m);
     for (int64_t element = 0; element < elements; ++element) {
-      if (usable(noise, element, row(element)))
-        unperturbed(sorting, row(element), noise.n, order.data(), pivots.data() + element * m);
+      if (finite[element])
+        unperturbed(sorting, row(element), noise.n, order.data(), pivots.get() + element * m);
     }
   }
 
   int64_t outcomes() const { return outcome_size(sorting, noise.n); }
-  const T* pivot(int64_t element) const { return pivots.data() + element * outcomes(); }
+  const T* pivot(int64_t element) const { return pivots.get() + element * outcomes(); }
 
   // A sample costs about this many nanoseconds: drawing, and sorting.
   int64_t sample_cost() const {
@@ -74,8 +75,9 @@ void forward(const Batch<T>& batch, T* outcome) {
   const double s = batch.noise.num_samples;
   if (batch.sorting.output == SortOutput::matrix) {
     batch.template reduce<uint32_t>(
-        m + 1, batch.sample_cost(), sort_scratch(n, m, 1),
-        [&](Range range, uint32_t* counts, T* scratch) {
+        m + 1, batch.sample_cost(), {"counting permutations", kSmallerSort},
+        [&](Arena& arena) { return SortMatrixScratch<T>::layout(arena, n, batch.sorting); },
+        [&](Range range, uint32_t* counts, const SortMatrixScratch<T>& scratch) {
           kernels<T>().sort_matrix(batch.noise, range, batch.sorting, batch.row(range.element),
                                    counts, scratch);
         },
@@ -87,8 +89,9 @@ void forward(const Batch<T>& batch, T* outcome) {
     return;
   }
   batch.template reduce<double>(
-      m, batch.sample_cost(), 4 * n * kLanes + m * kQuads,
-      [&](Range range, double* sums, T* scratch) {
+      m, batch.sample_cost(), {"sorting", kSmallerSort},
+      [&](Arena& arena) { return SortVectorScratch<T>::layout(arena, n, m); },
+      [&](Range range, double* sums, const SortVectorScratch<T>& scratch) {
         kernels<T>().sort_vector(batch.noise, range, batch.sorting, batch.row(range.element),
                                  batch.pivot(range.element), sums, scratch);
       },
@@ -142,10 +145,16 @@ void matrix_with_jacobian(const Batch<T>& batch, Baseline baseline, double facto
   const double s = batch.noise.num_samples;
   const bool scale = jacobian_scale != nullptr;
   const int64_t width = jacobian_width(n, scale), size = (m + 1) * width;
+  STD_TORCH_CHECK(sizeof(T) == 8 || n * width <= 0x7FFFFFFFll,
+                  "sort: the derivatives of a permutation matrix in float32 need n * n < 2^31 (or 2 "
+                  "n * n < 2^31 with those in the scale), got n = ", n);
   batch.template reduce<double>(
       size, batch.sample_cost() + positions * width / 4,
-      sort_scratch(n, m, width),
-      [&](Range range, double* table, T* scratch) {
+      {"the sums for the derivatives of a permutation matrix", kSmallerSort},
+      [&](Arena& arena) {
+        return SortMatrixJacobianScratch<T>::layout(arena, n, batch.sorting, scale);
+      },
+      [&](Range range, double* table, const SortMatrixJacobianScratch<T>& scratch) {
         kernels<T>().sort_matrix_jacobian(batch.noise, range, batch.sorting, scale,
                                           batch.row(range.element), table, scratch);
       },
@@ -191,8 +200,10 @@ void vector_with_jacobian(const Batch<T>& batch, Baseline baseline, double facto
   const bool scale = jacobian_scale != nullptr;
   const int64_t weights = scale ? 2 * n : n, columns = weights + 1, size = (m + 1) * columns;
   batch.template reduce<double>(
-      size, batch.sample_cost() + m * weights / 8, 4 * n * kLanes + size * kQuads,
-      [&](Range range, double* table, T* scratch) {
+      size, batch.sample_cost() + m * weights / 8,
+      {"the sums for the derivatives of sorted values", kSmallerSort},
+      [&](Arena& arena) { return SortVectorScratch<T>::layout(arena, n, size); },
+      [&](Range range, double* table, const SortVectorScratch<T>& scratch) {
         kernels<T>().sort_vector_jacobian(batch.noise, range, batch.sorting, scale,
                                           batch.row(range.element), batch.pivot(range.element),
                                           table, scratch);
@@ -253,8 +264,9 @@ void backward(const Batch<T>& batch, double factor, const T* grad, const T* base
   const int64_t n = batch.noise.n, m = batch.outcomes(), weights = grad_scale ? 2 * n : n;
   const bool pivoted = batch.sorting.output != SortOutput::matrix;
   batch.template reduce<double>(
-      weights, batch.sample_cost(), 4 * n * kLanes + weights * kQuads,
-      [&](Range range, double* sums, T* scratch) {
+      weights, batch.sample_cost(), {"the gradient of a sort", kSmallerSort},
+      [&](Arena& arena) { return SortVectorScratch<T>::layout(arena, n, weights); },
+      [&](Range range, double* sums, const SortVectorScratch<T>& scratch) {
         const int64_t element = range.element;
         const T* const upstream = grad + element * m;
         const T* const pivot = pivoted ? batch.pivot(element) : nullptr;
@@ -285,8 +297,9 @@ std::tuple<Tensor, Tensor> sort_backward(Tensor grad, Tensor baseline, Tensor x,
   const Sorting sorting = check_sorting(x, scale, descending, output, first, last);
   check_sort_backward(grad, baseline, x, sorting);
   const int64_t elements = x.size(0), n = x.size(1);
-  Tensor grad_x = torch::stable::new_empty(x, {elements, n});
-  Tensor grad_scale = torch::stable::new_empty(x, {elements, scale_gradient ? n : 0});
+  const Purpose purpose{"the gradient of a sort", kSmallerSort};
+  Tensor grad_x = new_tensor(x, {elements, n}, purpose);
+  Tensor grad_scale = new_tensor(x, {elements, scale_gradient ? n : 0}, purpose);
   dispatch_floating(x, "sort_backward: x", [&](auto type) {
     using T = decltype(type);
     const Batch<T> batch(make_noise<T>(scale, seed, directions, law, sampler, antithetic,

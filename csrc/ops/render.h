@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arguments.h"
+#include "memory.h"
 #include "../core/algorithms/raster.h"
 
 namespace torchsmooth {
@@ -32,6 +33,8 @@ inline RenderOutput check_rendering(const Tensor& pose, const Tensor& vertices, 
   return parsed;
 }
 
+constexpr const char* kSmallerRender = "lower image_size, or pass fewer poses";
+
 // What the forward op returns: the mean image, and its derivatives [B, size, size, 4] in the pose
 // and in the scale, or empty tensors in their places.
 struct RenderResult {
@@ -40,14 +43,15 @@ struct RenderResult {
   Tensor jacobian_scale;
 
   RenderResult(const Tensor& pose, int64_t size, Jacobian jacobian)
-      : mean(torch::stable::new_empty(pose, {pose.size(0), size, size})),
+      : mean(new_tensor(pose, {pose.size(0), size, size}, {"the images", kSmallerRender})),
         jacobian_x(derivative(pose, size, jacobian != Jacobian::none)),
         jacobian_scale(derivative(pose, size, jacobian == Jacobian::x_and_scale)) {}
 
  private:
   static Tensor derivative(const Tensor& pose, int64_t size, bool wanted) {
     if (!wanted) return torch::stable::new_empty(pose, {0});
-    return torch::stable::new_empty(pose, {pose.size(0), size, size, kPose});
+    return new_tensor(pose, {pose.size(0), size, size, kPose},
+                      {"the derivatives of the images", kSmallerRender});
   }
 };
 

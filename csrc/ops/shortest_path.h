@@ -4,9 +4,12 @@
 #include <algorithm>
 
 #include "arguments.h"
+#include "memory.h"
 #include "../core/algorithms/shortest_path.h"
 
 namespace torchsmooth {
+
+constexpr const char* kSmallerPath = "pass fewer or smaller grids";
 
 // x must be [B, H, W]; its size gives the sizes of the others.
 inline Grid check_grid(const Tensor& x, int64_t neighbors, int64_t source, int64_t target,
@@ -14,10 +17,11 @@ inline Grid check_grid(const Tensor& x, int64_t neighbors, int64_t source, int64
   STD_TORCH_CHECK(x.dim() == 3 && x.is_contiguous(),
                   "shortest_path: x must be contiguous of shape [B, H, W], got ", x.dim(),
                   " dimensions");
-  const int64_t height = x.size(1), width = x.size(2), cells = height * width;
+  const int64_t height = x.size(1), width = x.size(2);
   constexpr int64_t most = int64_t(1) << 28;
-  STD_TORCH_CHECK(height < most && width < most && cells < most,
+  STD_TORCH_CHECK(height < most && width < most && height * width < most,
                   "shortest_path: a grid may have 2^28 cells, got ", height, " x ", width);
+  const int64_t cells = height * width;
   STD_TORCH_CHECK(neighbors == 4 || neighbors == 8, "shortest_path: neighbors must be 4 or 8, got ",
                   neighbors);
   const auto inside = [&](int64_t cell) {

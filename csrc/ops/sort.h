@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "arguments.h"
+#include "memory.h"
 #include "../core/algorithms/sort.h"
 
 namespace torchsmooth {
@@ -19,6 +20,7 @@ inline Sorting check_sorting(const Tensor& x, const Tensor& scale, bool descendi
   const int64_t n = x.size(1);
   check_matrix(x, "sort: x", x.size(0), n);
   STD_TORCH_CHECK(scale.scalar_type() == x.scalar_type(), "sort: scale must have x's dtype");
+  STD_TORCH_CHECK(n <= 0x7FFFFFFFll, "sort: x may have 2^31 - 1 elements in a row, got ", n);
   STD_TORCH_CHECK(0 <= first && first <= last && last <= n, "sort: positions must lie in [0, ", n,
                   "), got [", first, ", ", last, ")");
   STD_TORCH_CHECK(sorting.output != SortOutput::ranks || sorting.positions() == n,
@@ -38,6 +40,9 @@ inline std::vector<int64_t> outcome_shape(const Sorting& sorting, int64_t elemen
   return {elements, sorting.positions()};
 }
 
+constexpr const char* kSmallerSort =
+    "pass fewer or shorter rows, or ask for fewer positions";
+
 // What the forward op returns: the mean outcome, and its derivatives [elements, *outcome, n] in x
 // and in the scale, or empty tensors in their places.
 struct SortResult {
@@ -46,7 +51,8 @@ struct SortResult {
   Tensor jacobian_scale;
 
   SortResult(const Tensor& x, const Sorting& sorting, Jacobian jacobian)
-      : outcome(torch::stable::new_empty(x, outcome_shape(sorting, x.size(0), x.size(1)))),
+      : outcome(new_tensor(x, outcome_shape(sorting, x.size(0), x.size(1)),
+                           {"the sorted outcome", kSmallerSort})),
         jacobian_x(derivative(x, sorting, jacobian != Jacobian::none)),
         jacobian_scale(derivative(x, sorting, jacobian == Jacobian::x_and_scale)) {}
 
@@ -55,7 +61,7 @@ struct SortResult {
     if (!wanted) return torch::stable::new_empty(x, {0});
     std::vector<int64_t> shape = outcome_shape(sorting, x.size(0), x.size(1));
     shape.push_back(x.size(1));
-    return torch::stable::new_empty(x, shape);
+    return new_tensor(x, shape, {"the derivatives of the sorted outcome", kSmallerSort});
   }
 };
 

@@ -514,6 +514,7 @@ def fresh_compiler() -> Iterator[None]:
 compiler = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
+@pytest.mark.compiled
 @compiler
 @pytest.mark.usefixtures("fresh_compiler")
 @pytest.mark.parametrize(
@@ -542,6 +543,7 @@ def test_compiled(name: str) -> None:
     assert torch.equal(compiled(*inputs), layer.hard(*inputs))
 
 
+@pytest.mark.compiled
 @compiler
 @pytest.mark.parametrize("training", [True, False], ids=["smooth", "hard"])
 @pytest.mark.parametrize(
@@ -652,6 +654,7 @@ def test_straight_through_modules() -> None:
     )
 
 
+@pytest.mark.compiled
 @compiler
 @pytest.mark.usefixtures("fresh_compiler")
 def test_straight_through_compiled() -> None:

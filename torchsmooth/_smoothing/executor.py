@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from .._autodiff.vmap import NoOtherTransforms
 from .._torch_internals import has_tangent, requires_grad, transforms_are_active, unwrapped
-from .user_function import call
+from .user_function import call_f
 
 
 # Calls that are submitted and not yet taken at any time: enough to keep the cores of one machine
@@ -88,7 +88,7 @@ class Workers:
     def in_order(
         self, tasks: Iterable[tuple[Tensor, list[Any]]]
     ) -> Generator[tuple[list[Tensor], Any], None, None]:
-        """What `call` returns for each task (points, args), in their order.
+        """What `call_f` returns for each task (points, args), in their order.
 
         What was submitted is cancelled when the iterator is closed, or an exception passes.
         """
@@ -166,14 +166,15 @@ def _run(
         # Forked: torch's other threads stayed with the parent, and would be waited for.
         torch.set_num_threads(1)
     with state.restored():
-        leaves, spec = call(f, points, args, vectorized)
+        leaves, spec = call_f(f, points, args, vectorized)
     if (name, process) != home and any(leaf.requires_grad for leaf in leaves):
         raise ValueError(
             "f must return tensors without a graph from another process, where their gradient in "
             "f's own arguments and parameters would be lost, got one that requires grad; pass a "
             "ThreadPoolExecutor, or detach what f returns"
         )
-    return pytree.tree_unflatten(leaves, spec)
+    # Copied before this worker calls f again, which may fill its own buffer.
+    return pytree.tree_unflatten([leaf.clone() for leaf in leaves], spec)
 
 
 def _run_pickled(f: bytes, task: bytes, *common: Any) -> bytes:

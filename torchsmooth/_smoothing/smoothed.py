@@ -1,16 +1,36 @@
 """The public function, its arguments, and the shapes of batch and event."""
 
+from __future__ import annotations
+
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    SupportsFloat,
+    TypeVar,
+    final,
+    overload,
+)
 
 import torch
 from torch import Tensor
 
 from .._autodiff.derivatives import attach
 from .._autodiff.vmap import ALL_OR_EACH, DRAWN, EACH, SHARED, as_batch
-from .._checks import check_bool, check_distribution, check_floating, check_int, scale_rows
+from .._checks import (
+    check_bool,
+    check_distribution,
+    check_event_dim,
+    check_floating,
+    check_int,
+    scale_rows,
+)
 from .._dtypes import compute_dtype
 from .._torch_internals import (
     compiler_is_loaded,
@@ -19,92 +39,63 @@ from .._torch_internals import (
     requires_grad,
     transforms_are_active,
 )
+from .._typing import BatchKind, Covariate, SamplerName, ScaleScore, StatisticName
 from ..distributions import AbstractDistribution, Logistic
 from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
 from ..statistics import AbstractStatistic, resolve_statistic
-from .estimator import Estimator, estimator
 from .evaluation import Evaluation
 from .executor import SupportsSubmit, check_executor
-from .noise import Noise
-from .outputs import Outputs
+from .noise import NoiseSource
+from .options import SmoothingKeywords, SmoothingOptions
 from .process_group import Ranks, check_process_group
-from .samples import Samples
-from .score_rule import ScoreRule
 
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+    from typing_extensions import Unpack
 
 
-def _tensors_of(
-    args: tuple[Any, ...],
-) -> tuple[tuple[Tensor, ...], Callable[[tuple[Tensor, ...]], tuple[Any, ...]]]:
-    """The tensors among the arguments, and what puts others in their places."""
-    places = [i for i, arg in enumerate(args) if isinstance(arg, Tensor)]
+class SupportsArray(Protocol):
+    """An array of NumPy, or what it makes one of."""
 
-    def fill(tensors: tuple[Tensor, ...]) -> tuple[Any, ...]:
-        filled = list(args)
-        for i, t in zip(places, tensors, strict=True):
-            filled[i] = t
-        return tuple(filled)
-
-    return tuple(args[i] for i in places), fill
+    def __array__(self) -> Any: ...
 
 
-def _transformed() -> bool:
-    """Whether tensors may be wrapped by a transform of torch.func, or have tangents."""
-    return not torch.compiler.is_compiling() and (in_forward_mode() or transforms_are_active())
+P = ParamSpec("P")  # the arguments of f behind x
+R = TypeVar("R")
+# What f may return: tensors, in a structure that the smoothed function keeps;
+S = TypeVar("S", bound=Tensor | tuple[Any, ...] | list[Any] | dict[Any, Any])
+# or numbers, which become a tensor.
+Numbers = SupportsFloat | SupportsArray
 
 
-class Smoothed:
+@final
+class Smoothed(Generic[P, R]):
     """A smoothed function g(x, *args): what `torchsmooth.smooth` returns."""
 
     def __init__(
         self,
         f: Callable[..., Any],
         distribution: AbstractDistribution,
-        *,
-        num_samples: int,
-        sampler: AbstractSampler,
-        antithetic: bool,
-        covariate: str,
-        statistic: AbstractStatistic,
-        event_dim: int,
-        vectorized: bool,
-        chunk_size: int | None,
-        seed: int | Tensor | None,
-        executor: SupportsSubmit | None,
-        process_group: "ProcessGroup | None",
+        options: SmoothingOptions,
     ):
         self.f = f
         self.distribution = distribution
-        self.num_samples = num_samples
-        self.sampler = sampler
-        self.antithetic = antithetic
-        self.covariate = covariate
-        self.statistic = statistic
-        self.event_dim = event_dim
-        self.vectorized = vectorized
-        self.chunk_size = chunk_size
-        self.seed = seed
-        self.executor = executor
-        self.process_group = process_group
-        self._estimator: Estimator = estimator(
-            covariate, sampler, antithetic, num_samples, statistic
-        )
+        self.options = options
         functools.update_wrapper(self, f, updated=())
 
     def __repr__(self) -> str:
-        name = getattr(self.f, "__qualname__", repr(self.f))
+        name, options = getattr(self.f, "__qualname__", repr(self.f)), self.options
         return (
-            f"smooth({name}, {self.distribution!r}, num_samples={self.num_samples}, "
-            f"sampler={self.sampler!r}, covariate={self.covariate!r}, "
-            f"statistic={self.statistic!r})"
+            f"smooth({name}, {self.distribution!r}, num_samples={options.num_samples}, "
+            f"sampler={options.sampler!r}, covariate={options.covariate!r}, "
+            f"statistic={options.statistic!r})"
         )
 
-    def __call__(self, x: Tensor, *args: Any) -> Any:
-        if self.executor is None and self.process_group is None:
-            return self._call(x, *args)
+    def __call__(self, x: Tensor, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.options.executor is None and self.options.process_group is None:
+            result: R = self._call(x, *args, **kwargs)
+            return result
         if torch.compiler.is_compiling():
             raise NotImplementedError(
                 "torch.compile does not reach through executor or process_group of "
@@ -113,135 +104,140 @@ class Smoothed:
             )
         # Not to be compiled frame by frame either. Nobody loads the compiler for that.
         call = torch.compiler.disable(self._call) if compiler_is_loaded() else self._call
-        return call(x, *args)
+        result = call(x, *args, **kwargs)
+        return result
 
-    def _call(self, x: Tensor, *args: Any) -> Any:
-        x = check_floating(x, "x")
-        if x.ndim < self.event_dim:
-            raise ValueError(
-                f"x must have at least event_dim={self.event_dim} dimensions, got shape "
-                f"{list(x.shape)}; add dimensions, or pass a smaller event_dim"
-            )
-        split = x.ndim - self.event_dim
+    def _call(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        options, x = self.options, check_floating(x, "x")
+        check_event_dim(x, options.event_dim, "x")
+        split = x.ndim - options.event_dim
         batch, event = tuple(x.shape[:split]), tuple(x.shape[split:])
         elements, n = math.prod(batch), math.prod(event)
-        self.sampler.validate(self.num_samples, n, self.antithetic)
-        args = tuple(self._per_example(arg, i, batch, elements) for i, arg in enumerate(args))
+        options.sampler.validate(options.num_samples, n, options.antithetic)
+        args = tuple(_per_example(arg, i, batch, elements) for i, arg in enumerate(args))
+        own = tuple(arg for arg in args if isinstance(arg, Tensor))
 
         dtype = compute_dtype(x.dtype)
         rows = x.reshape(elements, n).to(dtype).contiguous()
         scale = scale_rows(self.distribution, batch, event, dtype, x.device)
-        ranks = None if self.process_group is None else Ranks(self.process_group)
-        seed = seed_tensor(self.seed, x.device)
-        if ranks is not None and self.seed is None:
+        ranks = None if options.process_group is None else Ranks(options.process_group)
+        seed = seed_tensor(options.seed, x.device)
+        seed_kind: BatchKind = DRAWN if options.seed is None else SHARED
+        if ranks is not None and seed_kind == DRAWN:
             seed = ranks.same_seed(seed)
-        noise = Noise(
-            self.distribution,
-            seed,
-            self.sampler.directions(n, x.device),
-            self.sampler.name,
-            self.antithetic,
-            self.num_samples,
-            n,
+        directions = options.sampler.directions(n, x.device)
+
+        # Whether tensors may be wrapped by a transform of torch.func, or have tangents.
+        transformed = not torch.compiler.is_compiling() and (
+            in_forward_mode() or transforms_are_active()
         )
-        own, fill = _tensors_of(args)
-        dtype, device = x.dtype, x.device
-
-        def evaluation(own: tuple[Tensor, ...]) -> Evaluation:
-            return Evaluation(self, event, fill(own), dtype, device, ranks)
-
-        value, outputs = self._smooth(rows, scale, noise, own, evaluation)
-        return outputs.unpack(value, batch, self.statistic)
-
-    def _smooth(
-        self,
-        x: Tensor,  # [B, n]
-        scale: Tensor,
-        noise: Noise,
-        own: tuple[Tensor, ...],  # f's own tensors, [B, ...]
-        evaluation: Callable[[tuple[Tensor, ...]], Evaluation],
-    ) -> tuple[Tensor, Outputs]:
-        """The value [B, R] with its derivatives, and how f's outputs lie in it."""
-        transformed = _transformed()
-        wanted, moment = self._wanted(x, scale, transformed)
-        seed_kind = DRAWN if self.seed is None else SHARED
-        done: list[Evaluation] = []
-
-        def run(
-            x: Tensor, scale: Tensor, seed: Tensor, directions: Tensor, *own: Tensor
-        ) -> tuple[Tensor, ...]:
-            done[:] = [evaluation(own)]
-            own_noise = noise._replace(seed=seed, directions=directions)
-            return done[0].run(x, scale, own_noise, moment, wanted)
-
-        tensors = (x.detach(), scale.detach(), noise.seed, noise.directions, *own)
-        kinds = (EACH, ALL_OR_EACH, seed_kind, SHARED, *(EACH,) * len(own))
-        value, *saved = as_batch(run, kinds, *tensors) if transformed else run(*tensors)
-        outputs = done[0].outputs
-        if not wanted:
-            return value, outputs
-        saved += [noise.seed, noise.directions]
-        # What a transform has wrapped must be saved, to be unwrapped where it is used.
-        bound: tuple[Tensor, ...] = own
-        if transformed:
-            saved += own
-            bound = ()
-
-        def run_again(
-            _: Tensor, x: Tensor, scale: Tensor, seed: Tensor, directions: Tensor, *own: Tensor
-        ) -> tuple[Tensor]:
-            own_noise = noise._replace(seed=seed, directions=directions)
-            return (evaluation(own or bound).samples(x, scale, own_noise),)
-
-        rule = ScoreRule(
-            noise._replace(seed=None, directions=None),  # type: ignore[arg-type]
-            seed_kind,
-            self.statistic,
-            isinstance(done[0].kept, Samples),
-            moment,
-            self._estimator,
-            run_again,
+        wanted, scale_score = _wanted(rows, scale, transformed)
+        evaluation = Evaluation(
+            functools.partial(self.f, **kwargs) if kwargs else self.f,
+            options,
+            NoiseSource(
+                self.distribution,
+                options.sampler.name,
+                options.antithetic,
+                options.num_samples,
+                n,
+            ),
+            args,
+            event,
+            x.dtype,
+            x.device,
+            ranks,
+            wanted,
+            scale_score,
         )
-        return attach(rule, value, x, scale, *saved), outputs
-
-    def _wanted(self, x: Tensor, scale: Tensor, transformed: bool) -> tuple[bool, str]:
-        """Whether derivatives may be asked for, and which moments of the noise they take."""
+        noise = (seed, directions)
         if transformed:
-            in_x, in_scale = (requires_grad(t) or has_tangent(t) for t in (x, scale))
+            kinds = (EACH, ALL_OR_EACH, seed_kind, SHARED, *(EACH for _ in own))
+            results = as_batch(evaluation.run, kinds, rows.detach(), scale.detach(), *noise, *own)
         else:
-            enabled = torch.is_grad_enabled()
-            in_x, in_scale = enabled and x.requires_grad, enabled and scale.requires_grad
-        if not in_scale:
-            return in_x, "none"
-        return True, "diagonal" if scale.ndim == 2 else "outer"
-
-    def _per_example(self, arg: Any, index: int, batch: tuple[int, ...], elements: int) -> Any:
-        if not isinstance(arg, Tensor):
-            return arg
-        if tuple(arg.shape[: len(batch)]) != batch:
-            raise ValueError(
-                f"args[{index}] must start with the batch dimensions of x, {list(batch)}, got "
-                f"shape {list(arg.shape)}; expand it, or bind a tensor that all examples share "
-                "with functools.partial"
-            )
-        return arg.reshape(elements, *arg.shape[len(batch) :])
+            results = evaluation.run(rows.detach(), scale.detach(), *noise)
+            own = ()  # what a transform has wrapped is saved, to be unwrapped where it is used
+        value, *saved = results
+        if wanted:
+            rule = evaluation.rule(seed_kind)
+            value = attach(rule, value, rows, scale, *saved, *noise, *own)
+        return evaluation.outputs.unpack(value, batch, options.statistic)
 
 
+def _wanted(x: Tensor, scale: Tensor, transformed: bool) -> tuple[bool, ScaleScore]:
+    """Whether derivatives may be asked for, and which score of the scale they take."""
+    if transformed:
+        in_x, in_scale = (requires_grad(t) or has_tangent(t) for t in (x, scale))
+    else:
+        enabled = torch.is_grad_enabled()
+        in_x, in_scale = enabled and x.requires_grad, enabled and scale.requires_grad
+    if not in_scale:
+        return in_x, "none"
+    return True, "diagonal" if scale.ndim == 2 else "outer"
+
+
+def _per_example(arg: Any, index: int, batch: tuple[int, ...], elements: int) -> Any:
+    if not isinstance(arg, Tensor):
+        return arg
+    if tuple(arg.shape[: len(batch)]) != batch:
+        raise ValueError(
+            f"args[{index}] must start with the batch dimensions of x, {list(batch)}, got "
+            f"shape {list(arg.shape)}; expand it, or bind a tensor that all examples share "
+            "with functools.partial"
+        )
+    return arg.reshape(elements, *arg.shape[len(batch) :])
+
+
+class SmoothDecorator(Protocol):
+    """What `torchsmooth.smooth` returns if it is not given f."""
+
+    @overload
+    def __call__(self, f: Callable[Concatenate[Any, P], S], /) -> Smoothed[P, S]: ...
+    @overload
+    def __call__(self, f: Callable[Concatenate[Any, P], Numbers], /) -> Smoothed[P, Tensor]: ...
+    @overload
+    def __call__(self, f: Callable[Concatenate[Any, P], Any], /) -> Smoothed[P, Any]: ...
+
+
+@overload
+def smooth(
+    f: Callable[Concatenate[Any, P], S],
+    distribution: AbstractDistribution = ...,
+    **options: Unpack[SmoothingKeywords],
+) -> Smoothed[P, S]: ...
+@overload
+def smooth(
+    f: Callable[Concatenate[Any, P], Numbers],
+    distribution: AbstractDistribution = ...,
+    **options: Unpack[SmoothingKeywords],
+) -> Smoothed[P, Tensor]: ...
+@overload
+def smooth(
+    f: Callable[Concatenate[Any, P], Any],
+    distribution: AbstractDistribution = ...,
+    **options: Unpack[SmoothingKeywords],
+) -> Smoothed[P, Any]: ...
+@overload
+def smooth(
+    f: None = None,
+    distribution: AbstractDistribution = ...,
+    **options: Unpack[SmoothingKeywords],
+) -> SmoothDecorator: ...
 def smooth(
     f: Callable[..., Any] | None = None,
     distribution: AbstractDistribution = Logistic(),
     *,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "sobol",
     antithetic: bool = False,
-    covariate: str = "loo",
-    statistic: str | AbstractStatistic = "mean",
+    covariate: Covariate = "loo",
+    statistic: StatisticName | AbstractStatistic = "mean",
     event_dim: int = 1,
     vectorized: bool = True,
     chunk_size: int | None = None,
     seed: int | Tensor | None = None,
     executor: SupportsSubmit | None = None,
-    process_group: "ProcessGroup | None" = None,
+    process_group: ProcessGroup | None = None,
 ) -> Any:
     """Replaces a function that has no useful gradient by its smoothed twin, which has one.
 
@@ -314,7 +310,7 @@ def smooth(
     >>> round(x.grad.item(), 1)
     0.7
     """
-    options: dict[str, Any] = dict(
+    options = SmoothingOptions(
         num_samples=check_int(num_samples, "num_samples", 1, 1024),
         sampler=resolve_sampler(sampler),
         antithetic=check_bool(antithetic, "antithetic"),
@@ -329,10 +325,15 @@ def smooth(
     )
     check_distribution(distribution)
     if f is None:
-        return lambda function: smooth(function, distribution, **options)
+        return lambda f: Smoothed(_check_callable(f), distribution, options)
+    return Smoothed(_check_callable(f), distribution, options)
+
+
+def _check_callable(f: Any) -> Callable[..., Any]:
     if not callable(f):
         raise TypeError(
             f"f must be callable, got {type(f).__name__}; a decorator names its arguments: "
             "@ts.smooth(distribution=..., num_samples=...)"
         )
-    return Smoothed(f, distribution, **options)
+    function: Callable[..., Any] = f
+    return function

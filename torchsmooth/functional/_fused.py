@@ -1,4 +1,4 @@
-"""The road of every fused function: its checks, the op, and `torchsmooth.smooth` for other laws."""
+"""The road of every fused function: checks, the op, and `torchsmooth.smooth` for other laws."""
 
 import math
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from .._dtypes import compute_dtype
 from .._kernels.fused_op import Drawing, Estimator, FusedOp
 from .._smoothing import smooth
 from .._smoothing.estimator import estimator
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
 
@@ -20,9 +21,9 @@ class SamplingOptions(NamedTuple):
     """The keywords that all fused functions share."""
 
     num_samples: int
-    sampler: str | AbstractSampler
+    sampler: SamplerName | AbstractSampler
     antithetic: bool
-    covariate: str
+    covariate: Covariate
     seed: int | Tensor | None
 
 
@@ -35,7 +36,7 @@ def smooth_fused(
     op: Callable[[Drawing, Estimator], FusedOp],
     hard: Callable[[Tensor], Tensor],  # the same without noise, [*, *event] -> [*, *outcome]
 ) -> Tensor:  # [*batch, *outcome]
-    """The mean outcome over the noise: by the op, or by `smooth` where no kernel knows the law."""
+    """The mean outcome over the noise: by the op, or by `smooth` for laws without a kernel."""
     distribution = check_distribution(distribution)
     num_samples = check_int(options.num_samples, "num_samples", 1, 1024)
     antithetic = check_bool(options.antithetic, "antithetic")

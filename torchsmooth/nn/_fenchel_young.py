@@ -6,6 +6,7 @@ from typing import Any, Literal, final
 from torch import Tensor
 
 from .._solvers.fenchel_young import FenchelYoungLoss as PerturbedLoss, fenchel_young_loss
+from .._typing import SamplerName
 from ..distributions import AbstractDistribution
 from ..samplers import AbstractSampler, seed_tensor
 from ._smoothing_layer import AbstractSmoothingLayer, EvalMode
@@ -66,7 +67,7 @@ class FenchelYoungLoss(AbstractSmoothingLayer[..., Tensor]):
         distribution: AbstractDistribution,
         *,
         num_samples: int = 1024,
-        sampler: str | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "sobol",
         antithetic: bool = False,
         maximize: bool = True,
         event_dim: int = 1,

@@ -1,20 +1,18 @@
 """The layer of images of a triangle mesh."""
 
-from typing import Literal, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from .. import functional, hard
+from .._typing import Covariate, RenderOutput, SamplerName
 from ..distributions import AbstractDistribution
 from ..functional._fused import SamplingOptions
 from ..hard._render import check_view
 from ..samplers import AbstractSampler
-from ._sampled_layer import AbstractAlgorithmLayer, Covariate
+from ._sampled_layer import AbstractAlgorithmLayer
 from ._smoothing_layer import EvalMode
-
-
-Output = Literal["silhouette", "depth", "lambert"]
 
 
 @final
@@ -49,7 +47,7 @@ class Render(AbstractAlgorithmLayer):
     vertices: Tensor
     faces: Tensor
     image_size: int
-    output: Output
+    output: RenderOutput
 
     def __init__(
         self,
@@ -58,9 +56,9 @@ class Render(AbstractAlgorithmLayer):
         distribution: AbstractDistribution,
         *,
         image_size: int = 64,
-        output: Output = "silhouette",
+        output: RenderOutput = "silhouette",
         num_samples: int = 1024,
-        sampler: str | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "sobol",
         antithetic: bool = False,
         covariate: Covariate = "loo",
         seed: int | Tensor | None = None,

@@ -1,11 +1,12 @@
 """What layers share whose expectation is estimated from samples."""
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, TypedDict
+from typing import ClassVar, TypedDict
 
 from torch import Tensor
 
 from .._smoothing import smooth
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..functional._fused import SamplingOptions
 from ..samplers import AbstractSampler, seed_tensor
@@ -13,16 +14,13 @@ from ._layer import P, R
 from ._smoothing_layer import AbstractSmoothingLayer, EvalMode
 
 
-Covariate = Literal["none", "fx", "loo"]
-
-
 class Sampling(TypedDict):
     """How an expectation is estimated: the keywords of the functions of torchsmooth."""
 
     num_samples: int
-    sampler: str | AbstractSampler
+    sampler: SamplerName | AbstractSampler
     antithetic: bool
-    covariate: str
+    covariate: Covariate
     seed: int | Tensor | None
 
 
@@ -44,9 +42,9 @@ class AbstractSampledLayer(AbstractSmoothingLayer[P, R]):
 
     _options: ClassVar[tuple[str, ...]] = SamplingOptions._fields
     num_samples: int
-    sampler: str | AbstractSampler
+    sampler: SamplerName | AbstractSampler
     antithetic: bool
-    covariate: str
+    covariate: Covariate
     seed: int | Tensor | None
 
     def __init__(

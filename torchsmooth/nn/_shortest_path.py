@@ -8,10 +8,11 @@ from torch import Tensor
 
 from .. import functional, hard
 from .._checks import check_graph, check_grid_options, check_min_weight, check_node
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..functional._fused import SamplingOptions
 from ..samplers import AbstractSampler
-from ._sampled_layer import AbstractAlgorithmLayer, Covariate
+from ._sampled_layer import AbstractAlgorithmLayer
 from ._smoothing_layer import EvalMode
 
 
@@ -57,7 +58,7 @@ class ShortestPath(AbstractAlgorithmLayer):
         target: Sequence[int] = (-1, -1),
         min_weight: float = 1e-3,
         num_samples: int = 1024,
-        sampler: str | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "sobol",
         antithetic: bool = False,
         covariate: Covariate = "loo",
         seed: int | Tensor | None = None,
@@ -119,7 +120,7 @@ class ShortestPathGraph(AbstractAlgorithmLayer):
         target: int = -1,
         min_weight: float = 1e-3,
         num_samples: int = 1024,
-        sampler: str | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "sobol",
         antithetic: bool = False,
         covariate: Covariate = "loo",
         seed: int | Tensor | None = None,

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from .._smoothing import SupportsSubmit, smooth
+from .._typing import Covariate, SamplerName, StatisticName
 from ..distributions import AbstractDistribution, Logistic
 from ..functional._fused import SamplingOptions
 from ..samplers import AbstractSampler
 from ..statistics import AbstractStatistic, Covariance
-from ._sampled_layer import AbstractSampledLayer, Covariate
+from ._sampled_layer import AbstractSampledLayer
 from ._smoothing_layer import EvalMode
 
 
@@ -81,10 +82,10 @@ class Smooth(AbstractSampledLayer[..., Any]):
         distribution: AbstractDistribution = Logistic(),
         *,
         num_samples: int = 1024,
-        sampler: str | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "sobol",
         antithetic: bool = False,
         covariate: Covariate = "loo",
-        statistic: str | AbstractStatistic = "mean",
+        statistic: StatisticName | AbstractStatistic = "mean",
         event_dim: int = 1,
         vectorized: bool = True,
         chunk_size: int | None = None,

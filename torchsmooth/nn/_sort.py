@@ -6,10 +6,11 @@ from typing import final
 from torch import Tensor
 
 from .. import functional, hard
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..functional._fused import SamplingOptions
 from ..samplers import AbstractSampler
-from ._sampled_layer import AbstractAlgorithmLayer, Covariate
+from ._sampled_layer import AbstractAlgorithmLayer
 from ._smoothing_layer import EvalMode
 
 
@@ -35,7 +36,7 @@ class AbstractSortLayer(AbstractAlgorithmLayer):
         dim: int = -1,
         descending: bool = False,
         num_samples: int = 1024,
-        sampler: str | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "sobol",
         antithetic: bool = False,
         covariate: Covariate = "loo",
         seed: int | Tensor | None = None,
@@ -164,7 +165,7 @@ class ArgMax(AbstractAlgorithmLayer):
         *,
         dim: int = -1,
         num_samples: int = 1024,
-        sampler: str | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "sobol",
         antithetic: bool = False,
         covariate: Covariate = "loo",
         seed: int | Tensor | None = None,
@@ -214,7 +215,7 @@ class TopK(AbstractAlgorithmLayer):
         dim: int = -1,
         largest: bool = True,
         num_samples: int = 1024,
-        sampler: str | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "sobol",
         antithetic: bool = False,
         covariate: Covariate = "loo",
         seed: int | Tensor | None = None,
@@ -265,7 +266,7 @@ class Median(AbstractAlgorithmLayer):
         dim: int = -1,
         keepdim: bool = False,
         num_samples: int = 1024,
-        sampler: str | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "sobol",
         antithetic: bool = False,
         covariate: Covariate = "loo",
         seed: int | Tensor | None = None,
@@ -317,7 +318,7 @@ class Quantile(AbstractAlgorithmLayer):
         dim: int = -1,
         keepdim: bool = False,
         num_samples: int = 1024,
-        sampler: str | AbstractSampler = "sobol",
+        sampler: SamplerName | AbstractSampler = "sobol",
         antithetic: bool = False,
         covariate: Covariate = "loo",
         seed: int | Tensor | None = None,

@@ -1,11 +1,11 @@
 """Smoothed operators in closed form: each is the exact expectation under the noise.
 
-The convention is that of the whole package: the twin of f is E f(x + noise), for noise of location
-0 with the distribution's scale. Arguments come in torch's own order, then the distribution; of two
-operands, the noise is on the difference a - b.
+As everywhere in this package, the smoothed f is E f(x + noise), for noise of location 0 with the
+distribution's scale. Arguments have torch's order, followed by the distribution. For two operands,
+the noise is on the difference a - b.
 
-Derivatives keep their digits in both tails, as far as the noise's density and its tails are
-representable: down to 1e-38 (float32) of the largest one.
+Derivatives are accurate relative to their size in both tails, as far as the noise's density and its
+tails are representable: down to 1e-38 (float32) of the largest one.
 """
 
 from typing import NoReturn

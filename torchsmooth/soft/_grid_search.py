@@ -14,7 +14,7 @@ from ._reductions import argmin
 
 
 class GridSearch(NamedTuple):
-    """What a soft grid search finds."""
+    """The result of a soft grid search."""
 
     argmin: Tensor
     """[..., *point]: the expected point of the smallest noisy value."""
@@ -34,22 +34,22 @@ def grid_search(
     mirrored: bool = False,
     num_nodes: int = 128,
 ) -> GridSearch:
-    """Returns the expected outcome of a grid search that sees every value with noise of its own.
+    """Returns the expected result of a grid search whose values have independent noise.
 
-    The twin of `i = f(grid).argmin(); grid[i], f(grid)[i]`, whose first part is piecewise constant
-    in the parameters of f. With p_i = P(f_i + noise_i is the smallest), the results are
-    sum_i p_i grid_i and sum_i p_i f_i: exact expectations. A large scale averages over the grid; as
-    it goes to 0, both go to those of the hard search (if there is one smallest value).
+    Smooths `i = f(grid).argmin(); grid[i], f(grid)[i]`, whose first part is piecewise constant in
+    the parameters of f. With p_i = P(f_i + noise_i is the smallest), the results are sum_i p_i
+    grid_i and sum_i p_i f_i: exact expectations. A large scale averages over the grid. As the scale
+    goes to 0, both go to those of the hard search (if there is one smallest value).
 
-    The expected point may lie where f is large, if two points far apart are nearly as good. How
-    the *value* changes is safer to build upon: `min` is never below the true minimum, and its
-    derivative goes to the derivative of f at the best point. The expectation of the smallest noisy
-    value, noise included, is `amin_quadrature(f(grid), -1, distribution)`.
+    The expected point may lie where f is large, if two distant points are nearly as good. The
+    *value* is safer to build upon: `min` is never below the true minimum, and its derivative goes
+    to the derivative of f at the best point. The expectation of the smallest noisy value, noise
+    included, is `amin_quadrature(f(grid), -1, distribution)`.
 
     **Arguments:**
 
-    - `f`: maps the grid to values [..., m], one for each point; what comes before is batch. Points
-        of value inf are never chosen, unless there are no others.
+    - `f`: maps the grid to values [..., m], one for each point; leading dimensions are batch.
+        Points of value inf are never chosen, unless there are no others.
     - `grid`: floating-point tensor [m, *point], at least one point. It may require grad.
     - `distribution`: the law of the noise, in units of f, with a scale that broadcasts against the
         values. It may require grad.
@@ -61,8 +61,8 @@ def grid_search(
     **Returns:** a `GridSearch` of `argmin`, `min` and `probability`. The first two are NaN for a
     batch element with NaN among its values.
 
-    **Raises:** TypeError if an argument or a value of f is of another type; ValueError if the
-    grid is empty, f returns another number of values, or `mirrored` comes with another law than
+    **Raises:** TypeError if an argument or a value of f is of another type; ValueError if the grid
+    is empty, if f returns another number of values, or if `mirrored` comes with another law than
     `Gumbel`.
 
     >>> import torch, torchsmooth as ts

@@ -1,9 +1,9 @@
 """Extrema over a dimension under any law, by numerical integration.
 
 The maximum of independent noisy elements has the distribution function prod_j F((t - x_j) / scale),
-so that all of this is integrals over one variable. The nodes belong to each element's own noise:
-how far apart the elements lie does not matter. Cost and memory grow with the square of the number
-of elements, times the number of nodes: for long rows use `torchsmooth.functional`, which samples.
+so all results are integrals over one variable. Each element has nodes in its own noise, so that the
+distances between the elements do not matter. Cost and memory grow with the square of the number of
+elements, times the number of nodes: for long rows use `torchsmooth.functional`, which samples.
 """
 
 from typing import NamedTuple
@@ -34,7 +34,9 @@ def argmax_quadrature(
     **Returns:** a tensor of the shape of `x`, which sums to 1 along `dim` to the same accuracy.
 
     **Raises:** TypeError if an argument is of another type; ValueError if the distribution has a
-    `scale_matrix`, or `num_nodes` is below 2.
+    `scale_matrix`, or if `num_nodes` is below 2.
+
+    **Source:** David and Nagaraja, "Order statistics", third edition, 2003.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.argmax_quadrature(torch.tensor([0.0, 1.0, 3.0]), 0, ts.Gumbel(1.0))  # softmax
@@ -48,7 +50,15 @@ def argmin_quadrature(
 ) -> Tensor:
     """Returns the probability of each element to be the smallest, under any law.
 
-    **Arguments:** as for `argmax_quadrature`.
+    **Arguments:**
+
+    - `x`, `dim`, `distribution`, `num_nodes`: as for `argmax_quadrature`.
+
+    **Returns:** a tensor of the shape of `x`, which sums to 1 along `dim`.
+
+    **Raises:** as `argmax_quadrature`.
+
+    **Source:** David and Nagaraja, "Order statistics", third edition, 2003.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.argmin_quadrature(torch.tensor([0.0, 1.0, 2.0]), 0, ts.Gaussian(1.0))
@@ -78,7 +88,11 @@ def topk_mask_quadrature(
     **Returns:** a tensor of the shape of `x`, which sums to k along `dim`. A mask of zeros and ones
     with this gradient is `ts.straight_through(mask, ts.soft.topk_mask_quadrature(...))`.
 
-    **Raises:** also ValueError if there are fewer than k elements.
+    **Raises:** as `argmax_quadrature`; also ValueError if there are fewer than k elements.
+
+    **Source:** Taylor, Guiver, Robertson and Minka, "SoftRank: optimizing non-smooth rank metrics",
+    WSDM 2008, has the recursion for the counts; here it is conditioned on the noise of one element,
+    which makes it exact.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.topk_mask_quadrature(torch.tensor([0.0, 1.0, 2.0]), 2, 0, ts.Gaussian(1.0))
@@ -116,11 +130,14 @@ def amax_quadrature(
     **Arguments:**
 
     - `x`, `dim`, `distribution`, `num_nodes`: as for `argmax_quadrature`.
-    - `keepdim`: whether the reduced dimension stays, with size 1.
+    - `keepdim`: whether the reduced dimension is kept, with size 1.
 
     **Returns:** a tensor without the dimension.
 
-    **Raises:** also ValueError if the noise has no mean (Cauchy), or there are no elements.
+    **Raises:** as `argmax_quadrature`; also ValueError if the noise has no mean (Cauchy), or if
+    there are no elements.
+
+    **Source:** David and Nagaraja, "Order statistics", third edition, 2003.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.amax_quadrature(torch.zeros(2), 0, ts.Gaussian())  # 1 / sqrt(pi)
@@ -139,7 +156,15 @@ def amin_quadrature(
 ) -> Tensor:
     """Returns the expectation of the smallest element, under any law that has a mean.
 
-    **Arguments:** as for `amax_quadrature`.
+    **Arguments:**
+
+    - `x`, `dim`, `distribution`, `keepdim`, `num_nodes`: as for `amax_quadrature`.
+
+    **Returns:** a tensor without the dimension.
+
+    **Raises:** as `amax_quadrature`.
+
+    **Source:** David and Nagaraja, "Order statistics", third edition, 2003.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.amin_quadrature(torch.zeros(2), 0, ts.Gaussian())

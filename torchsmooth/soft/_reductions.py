@@ -1,7 +1,8 @@
-"""Extrema over a dimension in closed form, which the Gumbel law alone has.
+"""Extrema over a dimension in closed form, which only the Gumbel law has.
 
-Its maximum is of the same law again. For other laws there are two roads: `torchsmooth.functional`,
-which samples, and the functions named `..._quadrature`, which integrate numerically.
+The maximum of Gumbel variables has a Gumbel law again. For other laws there are two roads:
+`torchsmooth.functional`, which samples, and the functions named `..._quadrature`, which integrate
+numerically.
 """
 
 import torch
@@ -23,16 +24,20 @@ def argmax(x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
 
     **Arguments:**
 
-    - `x`: floating-point tensor. Half types are computed in float32. Elements at -inf take no part.
+    - `x`: floating-point tensor. Half types are computed in float32. Elements at -inf have
+        probability 0.
     - `dim`: the dimension to reduce.
     - `distribution`: a `Gumbel`, whose scale broadcasts against `x` and is the same for all
-        elements along `dim`. It may require grad.
+        elements along `dim`. The scale may require grad.
 
     **Returns:** a tensor of the shape of `x` that sums to 1 along `dim`: the expected one-hot
     vector, softmax(x / scale).
 
     **Raises:** TypeError if an argument is of another type; ValueError for other laws, which have
     no closed form, or if the scale varies along `dim`.
+
+    **Source:** Gumbel, "Statistical theory of extreme values and some practical applications",
+    1954; Maddison, Tarlow and Minka, "A* sampling", 2014 (arXiv:1411.0030).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.argmax(torch.tensor([0.0, 1.0, 3.0]), 0, ts.Gumbel(1.0))
@@ -45,8 +50,8 @@ def argmin(x: Tensor, dim: int, distribution: AbstractDistribution, *, mirrored:
     """Returns the probability of each element to be the smallest, with mirrored Gumbel noise.
 
     The minimum has a closed form under the mirrored law, that of minus a Gumbel variable (whose
-    upper tail is the thin one), and none under the law itself. `mirrored=True` says that this is
-    meant: then the result is softmax(-x / scale).
+    upper tail is the thin one), and none under the law itself. `mirrored=True` confirms that the
+    mirrored law is meant; the result is then softmax(-x / scale).
 
     **Arguments:**
 
@@ -55,7 +60,11 @@ def argmin(x: Tensor, dim: int, distribution: AbstractDistribution, *, mirrored:
 
     **Returns:** a tensor of the shape of `x` that sums to 1 along `dim`.
 
-    **Raises:** also ValueError if `mirrored` is False: `argmin_quadrature` has the noise itself.
+    **Raises:** as `argmax`; also ValueError if `mirrored` is False: `argmin_quadrature` uses the
+    law itself.
+
+    **Source:** Gumbel, "Statistical theory of extreme values and some practical applications",
+    1954; Maddison, Tarlow and Minka, "A* sampling", 2014 (arXiv:1411.0030).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.argmin(torch.tensor([0.0, 1.0, 3.0]), 0, ts.Gumbel(1.0), mirrored=True)
@@ -73,12 +82,15 @@ def amax(
     **Arguments:**
 
     - `x`, `dim`, `distribution`: as for `argmax`.
-    - `keepdim`: whether the reduced dimension stays, with size 1.
+    - `keepdim`: whether the reduced dimension is kept, with size 1.
 
     **Returns:** a tensor without the dimension: scale (logsumexp(x / scale) + Euler's constant).
     The constant is the mean of the noise.
 
     **Raises:** as `argmax`; also ValueError if there are no elements along `dim`.
+
+    **Source:** Gumbel, "Statistical theory of extreme values and some practical applications",
+    1954; Maddison, Tarlow and Minka, "A* sampling", 2014 (arXiv:1411.0030).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.amax(torch.tensor([0.0, 1.0, 3.0]), 0, ts.Gumbel(1e-3))
@@ -100,11 +112,14 @@ def amin(
     **Arguments:**
 
     - `x`, `dim`, `distribution`, `mirrored`: as for `argmin`.
-    - `keepdim`: whether the reduced dimension stays, with size 1.
+    - `keepdim`: whether the reduced dimension is kept, with size 1.
 
     **Returns:** a tensor without the dimension: -scale (logsumexp(-x / scale) + Euler's constant).
 
     **Raises:** as `argmin`; also ValueError if there are no elements along `dim`.
+
+    **Source:** Gumbel, "Statistical theory of extreme values and some practical applications",
+    1954; Maddison, Tarlow and Minka, "A* sampling", 2014 (arXiv:1411.0030).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.amin(torch.tensor([0.0, 1.0, 3.0]), 0, ts.Gumbel(1e-3), mirrored=True)
@@ -171,7 +186,7 @@ def _common_scale(law: AbstractDistribution, x: Tensor, dim: int, name: str) -> 
 
 
 def _distances(x: Tensor, dim: int, scale: float | Tensor) -> tuple[Tensor, Tensor]:
-    """The largest element, a constant, and how many scales the others lie below it."""
+    """The largest element, without its graph, and the distances below it, in scales."""
     top = x.detach().amax(dim, keepdim=True)
     distance = top - x
     beyond = distance > REACH * scale

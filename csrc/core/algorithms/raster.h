@@ -133,8 +133,8 @@ template <class T, class V>
 TS_HD V round_up(V x) {
   constexpr T shift = sizeof(T) == 4 ? T(1.5 * (1 << 23)) : T(1.5 * (int64_t(1) << 52));
   const V nearest = (x + shift) - shift;
-  const V above = nearest + T(1);
-  return nearest < x ? above : nearest;
+  const V next = nearest + T(1);
+  return nearest < x ? next : nearest;
 }
 
 // A straight line down the rows: of an edge's position, or of 1 / depth along it. The edge crosses

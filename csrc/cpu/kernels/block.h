@@ -1,4 +1,4 @@
-// Blocks of kLanes samples: what every kernel starts with.
+// Blocks of kBlock samples: what every kernel starts with.
 #pragma once
 
 #include "../kernels.h"
@@ -10,20 +10,21 @@ namespace torchsmooth::TORCHSMOOTH_ISA {
 // it loses digits, and doubles cost nothing.
 constexpr int64_t kFlushBlocks = 128;
 
-// Lane t of the block that starts at first_quad is this sample.
-TS_HD int64_t lane_sample(int64_t first_quad, int lane) {
-  return 4 * (first_quad + lane % kQuads) + lane / kQuads;
+// Which sample has slot t of the block that starts at first_quad: quads lie across the slots, so
+// that a vector has one sample of each.
+TS_HD int64_t block_sample(int64_t first_quad, int slot) {
+  return 4 * (first_quad + slot % kQuads) + slot / kQuads;
 }
 
-// Whether all lanes of a block are samples of the range, which begins with a block.
+// Whether all slots of a block are samples of the range, which begins with a block.
 TS_HD bool is_whole(int64_t first_quad, Range range) {
-  return 4 * first_quad + kLanes <= range.end;
+  return 4 * first_quad + kBlock <= range.end;
 }
 
 // Calls block(first_quad) for every block that meets the samples of the range.
 template <class F>
 TS_HD void for_each_block(Range range, F&& block) {
-  for (int64_t first = range.begin / kLanes * kLanes; first < range.end; first += kLanes)
+  for (int64_t first = range.begin / kBlock * kBlock; first < range.end; first += kBlock)
     block(first / 4);
 }
 
@@ -39,7 +40,7 @@ constexpr int kTogether = 1;
 // compiled once per type.
 __attribute__((noinline)) static void block_words(const Points& points, int64_t seed,
                                                   int64_t element, int64_t j, int64_t first_quad,
-                                                  uint32_t (&word)[kLanes]) {
+                                                  uint32_t (&word)[kBlock]) {
   sample_words<kQuads>(points, seed, static_cast<uint32_t>(element), static_cast<uint32_t>(j),
                        static_cast<uint32_t>(first_quad), word);
 }
@@ -48,7 +49,7 @@ template <int D>
 __attribute__((noinline)) static void words_together(bool antithetic, int64_t seed,
                                                      int64_t element, int64_t j,
                                                      int64_t first_quad,
-                                                     uint32_t (&word)[D][kLanes]) {
+                                                     uint32_t (&word)[D][kBlock]) {
   monte_carlo_words<kQuads, D>(antithetic, seed, static_cast<uint32_t>(element),
                                static_cast<uint32_t>(j), static_cast<uint32_t>(first_quad), word);
 }
@@ -56,20 +57,20 @@ __attribute__((noinline)) static void words_together(bool antithetic, int64_t se
 // Of `count` dimensions, at most D.
 template <int D>
 TS_HD void words_together(int64_t count, bool antithetic, int64_t seed, int64_t element, int64_t j,
-                          int64_t first_quad, uint32_t (*word)[kLanes]) {
+                          int64_t first_quad, uint32_t (*word)[kBlock]) {
   if (count == D) {
     words_together<D>(antithetic, seed, element, j, first_quad,
-                      *reinterpret_cast<uint32_t (*)[D][kLanes]>(word));
+                      *reinterpret_cast<uint32_t (*)[D][kBlock]>(word));
   } else if constexpr (D > 1) {
     words_together<D - 1>(count, antithetic, seed, element, j, first_quad, word);
   }
 }
 
-// Calls take(j, word) with the words of dimensions j = 0 ... n - 1 of a block.
+// Calls visit(j, word) with the words of dimensions j = 0 ... n - 1 of a block.
 template <class F>
 TS_HD void for_each_dimension(const Points& points, int64_t seed, int64_t n, int64_t element,
-                              int64_t first_quad, F&& take) {
-  uint32_t word[kTogether][kLanes];
+                              int64_t first_quad, F&& visit) {
+  uint32_t word[kTogether][kBlock];
   // Groups of about equal size: one dimension alone costs as much as two together.
   for (int64_t first = 0, groups = (n + kTogether - 1) / kTogether; first < n; --groups) {
     const int64_t count = (n - first + groups - 1) / groups;
@@ -79,19 +80,19 @@ TS_HD void for_each_dimension(const Points& points, int64_t seed, int64_t n, int
       for (int64_t d = 0; d < count; ++d)
         block_words(points, seed, element, first + d, first_quad, word[d]);
     }
-    for (int64_t d = 0; d < count; ++d) take(first + d, word[d]);
+    for (int64_t d = 0; d < count; ++d) visit(first + d, word[d]);
     first += count;
   }
 }
 
 template <bool kPairs, class T>
-__attribute__((noinline)) static void lane_weights(const Noise<T>& noise,
-                                                   const uint32_t (&word)[kLanes], T* epsilon,
+__attribute__((noinline)) static void block_weights(const Noise<T>& noise,
+                                                   const uint32_t (&word)[kBlock], T* epsilon,
                                                    T* score, T* scale) {
   const T pair_weight = noise.pair_weight;  // what is written in the loop could be the noise's own
   with_law(noise.law, [&](auto law) __attribute__((always_inline)) {
     TS_LANES
-    for (int t = 0; t < kLanes; ++t) {
+    for (int t = 0; t < kBlock; ++t) {
       const Weights<T> w = weights_from_word<T, kPairs>(law, word[t], pair_weight);
       epsilon[t] = w.noise;
       score[t] = w.score;
@@ -102,24 +103,24 @@ __attribute__((noinline)) static void lane_weights(const Noise<T>& noise,
 
 // Of the words of one block and dimension: the noise, and the weights of f that go with it.
 template <class T>
-TS_HD void word_weights(const Noise<T>& noise, const uint32_t (&word)[kLanes], T* epsilon, T* score,
+TS_HD void word_weights(const Noise<T>& noise, const uint32_t (&word)[kBlock], T* epsilon, T* score,
                         T* scale) {
   if (noise.pair_weight == T(0)) {
-    lane_weights<false, T>(noise, word, epsilon, score, scale);
+    block_weights<false, T>(noise, word, epsilon, score, scale);
   } else {
-    lane_weights<true, T>(noise, word, epsilon, score, scale);
+    block_weights<true, T>(noise, word, epsilon, score, scale);
   }
 }
 
-// Sums over the lanes of many blocks, kept kQuads at a time and flushed into wider sums.
+// Sums over the samples of many blocks, kept in kQuads parts and flushed into wider sums.
 template <class T, class Sum>
-struct LaneSums {
+struct BlockSums {
   int64_t size;
   T* partial;  // [size, kQuads]
   Sum* sums;
   int64_t blocks = 0;
 
-  TS_HD LaneSums(int64_t size, T* partial, Sum* sums) : size(size), partial(partial), sums(sums) {
+  TS_HD BlockSums(int64_t size, T* partial, Sum* sums) : size(size), partial(partial), sums(sums) {
     for (int64_t k = 0; k < size * kQuads; ++k) partial[k] = T(0);
   }
 
@@ -127,7 +128,7 @@ struct LaneSums {
 
   TS_HD void add(int64_t k, const T* a) {
     Vector<T> sum = at(k);
-    for (int t = 0; t < kLanes; t += kQuads) sum += vector_at(a + t);
+    for (int t = 0; t < kBlock; t += kQuads) sum += vector_at(a + t);
     at(k) = sum;
   }
   // Adds the sum of a[t] * b[t].
@@ -135,14 +136,14 @@ struct LaneSums {
     T* const sum = partial + k * kQuads;
     T part[kQuads];
     for (int l = 0; l < kQuads; ++l) part[l] = sum[l];
-    for (int c = 0; c < kLanes; c += kQuads) {
+    for (int c = 0; c < kBlock; c += kQuads) {
       for (int l = 0; l < kQuads; ++l) part[l] = fused(a[c + l], b[c + l], part[l]);
     }
     for (int l = 0; l < kQuads; ++l) sum[l] = part[l];
   }
   // Adds the sum of a[t] where the masks are set.
-  TS_HD void add_where(int64_t k, const Mask<T> (&masks)[kLanes / kQuads], const T* a) {
-    static_assert(kLanes == 4 * kQuads);
+  TS_HD void add_where(int64_t k, const Mask<T> (&masks)[kBlock / kQuads], const T* a) {
+    static_assert(kBlock == 4 * kQuads);
     const auto part = [&](int c) __attribute__((always_inline)) {
       return where<T>(masks[c], vector_at(a + c * kQuads));
     };

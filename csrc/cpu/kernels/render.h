@@ -35,23 +35,23 @@ inline constexpr LowBits low_bits;
 template <class T>
 struct Views {
   const Scene<T>& scene;
-  int64_t words;           // per row of a silhouette
-  Vector<T>* corners;      // [num_vertices, 3]: x, y, 1 / depth
-  uint64_t* bits;          // silhouettes: [size + 1, kQuads, words]; the last row is no one's
-  T* nearest;              // else: [kQuads, size, size]: 1 / depth of what is seen, 0 for nothing
-  T* shades;               // lambert: the same of its shade
-  uint8_t* special;        // [num_vertices]: whether it is not plain in a lane
+  int64_t words;  // per row of a silhouette
+  Vector<T>* corners;
+  uint64_t* bits;
+  T* nearest;
+  T* shades;
+  uint8_t* special;
   Camera<double> exact[kQuads];
   Camera<Lanes<T>> camera;
 
-  TS_HD Views(const Scene<T>& scene, T* scratch)
+  TS_HD Views(const Scene<T>& scene, const RenderScratch<T>& scratch)
       : scene(scene),
         words((scene.size + 63) / 64),
-        corners(reinterpret_cast<Vector<T>*>(scratch)),
-        bits(reinterpret_cast<uint64_t*>(scratch + 3 * scene.num_vertices * kQuads)),
-        nearest(scratch + 3 * scene.num_vertices * kQuads),
-        shades(nearest + kQuads * scene.pixels()),
-        special(reinterpret_cast<uint8_t*>(scratch + render_scratch(scene) - scene.num_vertices)) {}
+        corners(reinterpret_cast<Vector<T>*>(scratch.corners)),
+        bits(scratch.bits),
+        nearest(scratch.nearest),
+        shades(scratch.shades),
+        special(scratch.special) {}
 
   // Those of poses [kQuads, kPose].
   TS_HD void render(const T (&poses)[kQuads][kPose]) {
@@ -74,7 +74,7 @@ struct Views {
         for (int64_t k = 0; k < kQuads * scene.pixels(); ++k) nearest[k] = T(0);
         return draw<RenderOutput::depth>(*this);
       case RenderOutput::lambert:
-        for (int64_t k = 0; k < 2 * kQuads * scene.pixels(); ++k) nearest[k] = T(0);
+        for (int64_t k = 0; k < kQuads * scene.pixels(); ++k) nearest[k] = shades[k] = T(0);
         return draw<RenderOutput::lambert>(*this);
     }
   }
@@ -129,7 +129,7 @@ struct Views {
           for (int shift = 0; seen != 0; shift += kQuads, seen >>= kQuads) {
             if ((seen & 0xFF) == 0) continue;
             run(row * scene.size + 64 * word + shift, [=](int l) __attribute__((always_inline)) {
-              const auto eight = static_cast<IndexOf<T>>((set[l * stride] >> shift) & 0xFF);
+              const auto eight = static_cast<BitsOf<T>>((set[l * stride] >> shift) & 0xFF);
               return where<T>((eight & bit) == bit, broadcast(T(1)));
             });
           }
@@ -221,7 +221,7 @@ struct Views {
   template <RenderOutput kOutput>
   __attribute__((noinline)) static void draw(Views& views) {
     constexpr bool kDepth = kOutput != RenderOutput::silhouette;
-    using Index = IndexOf<T>;
+    using Index = BitsOf<T>;
     const Scene<T> scene = views.scene;
     const Vector<T>* const corners = views.corners;
     const uint8_t* const special = views.special;
@@ -285,7 +285,8 @@ struct Views {
 };
 
 template <class T>
-void hard_render(const Scene<T>& scene, int64_t count, const T* poses, T* images, T* scratch) {
+void hard_render(const Scene<T>& scene, int64_t count, const T* poses, T* images,
+                 const RenderScratch<T>& scratch) {
   Views<T> views(scene, scratch);
   for (int64_t begin = 0; begin < count; begin += kQuads) {
     const int lanes = static_cast<int>(count - begin < kQuads ? count - begin : kQuads);
@@ -309,35 +310,35 @@ void hard_render(const Scene<T>& scene, int64_t count, const T* poses, T* images
 template <class T>
 using PoseWeights = T[kQuads][2 * kPose];
 
-// Renders all samples of the range, at most kQuads together, and calls take(views, count, weights).
+// Renders all samples of the range, at most kQuads together, and calls visit(views, count, weights).
 template <class T, class F>
 TS_HD void render_samples(const Noise<T>& noise, Range range, const Scene<T>& scene, const T* x,
-                          T* scratch, F&& take) {
+                          const RenderScratch<T>& scratch, F&& visit) {
   Views<T> views(scene, scratch);
   for_each_block(range, [&](int64_t first_quad) {
-    T y[kPose][kLanes], weight[2 * kPose][kLanes];
-    const auto perturb_one = [&](int64_t j, const uint32_t(&word)[kLanes]) {
+    T y[kPose][kBlock], weight[2 * kPose][kBlock];
+    const auto perturb_one = [&](int64_t j, const uint32_t(&word)[kBlock]) {
       word_weights<T>(noise, word, y[j], weight[j], weight[kPose + j]);
       const T scale = noise.scale_at(range.element, j);
-      for (int t = 0; t < kLanes; ++t) y[j][t] = fused(scale, y[j][t], x[j]);
+      for (int t = 0; t < kBlock; ++t) y[j][t] = fused(scale, y[j][t], x[j]);
     };
     for_each_dimension(noise.points, *noise.seed, kPose, range.element, first_quad, perturb_one);
-    // Lanes in the order of their samples, so that those behind the end of the range are the last.
-    int lanes[kLanes], count = 0;
-    for (int i = 0; i < kLanes; ++i) {
+    // Slots in the order of their samples, so that those behind the end of the range are the last.
+    int slots[kBlock], count = 0;
+    for (int i = 0; i < kBlock; ++i) {
       const int t = i % 4 * kQuads + i / 4;
-      if (lane_sample(first_quad, t) < range.end) lanes[count++] = t;
+      if (block_sample(first_quad, t) < range.end) slots[count++] = t;
     }
     for (int begin = 0; begin < count; begin += kQuads) {
       T poses[kQuads][kPose];
       PoseWeights<T> weights;
       for (int l = 0; l < kQuads; ++l) {
-        const int lane = lanes[begin + l < count ? begin + l : begin];
-        for (int k = 0; k < kPose; ++k) poses[l][k] = y[k][lane];
-        for (int k = 0; k < 2 * kPose; ++k) weights[l][k] = weight[k][lane];
+        const int slot = slots[begin + l < count ? begin + l : begin];
+        for (int k = 0; k < kPose; ++k) poses[l][k] = y[k][slot];
+        for (int k = 0; k < 2 * kPose; ++k) weights[l][k] = weight[k][slot];
       }
       views.render(poses);
-      take(views, count - begin < kQuads ? count - begin : kQuads, weights);
+      visit(views, count - begin < kQuads ? count - begin : kQuads, weights);
     }
   });
 }
@@ -382,7 +383,7 @@ TS_HD void add_images(const Views<T>& views, int count, const PoseWeights<T>& we
 
 template <class T>
 void render(const Noise<T>& noise, Range range, const Scene<T>& scene, int weights, const T* x,
-            double* sums, T* scratch) {
+            double* sums, const RenderScratch<T>& scratch) {
   render_samples(noise, range, scene, x, scratch,
                  [&](const Views<T>& views, int count, const PoseWeights<T>& weight) {
                    if (weights == 0) {
@@ -397,7 +398,8 @@ void render(const Noise<T>& noise, Range range, const Scene<T>& scene, int weigh
 
 template <class T>
 void render_backward(const Noise<T>& noise, Range range, const Scene<T>& scene, bool scale,
-                     const T* x, const T* grad, double baseline, double* sums, T* scratch) {
+                     const T* x, const T* grad, double baseline, double* sums,
+                     const RenderScratch<T>& scratch) {
   const auto contract = [&](const Views<T>& views, int lane, const T* weight) {
     double g = -baseline;
     views.for_each_piece(lane, [&](int64_t first, int64_t pixels, auto value) {

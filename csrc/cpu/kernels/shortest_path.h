@@ -27,14 +27,14 @@ TS_HD const Register<T>& register_at(const T* p) {
   return *reinterpret_cast<const Register<T>*>(p);
 }
 
-// Cell by cell, each waits for the one before: two registers of lanes keep the processor busy. Such
-// slices of the lanes are swept one after the other.
+// Cell by cell, each waits for the one before: two registers of grids keep the processor busy. Such
+// slices of the grids are swept one after the other.
 constexpr int kSliceRegisters = 2;
 template <class T>
 constexpr int kRegisterLanes = kRegisterBytes / static_cast<int>(sizeof(T));
 template <class T>
 constexpr int kSliceLanes = kSliceRegisters * kRegisterLanes<T>;
-static_assert(kPathLanes % kSliceLanes<float> == 0);
+static_assert(kPathGrids % kSliceLanes<float> == 0);
 
 template <class V>
 TS_HD bool any_bit(const V& mask) {
@@ -49,14 +49,14 @@ TS_HD bool any_bit(const V& mask) {
 // a cost fell.
 template <bool kDiagonal, bool kDown, class T>
 TS_HD bool relax_row(const Grid& grid, int64_t row, const T* weight, T* cost) {
-  using Bits = Register<IndexOf<T>>;
-  constexpr int64_t step = kDown ? kPathLanes : -kPathLanes;
+  using Bits = Register<BitsOf<T>>;
+  constexpr int64_t step = kDown ? kPathGrids : -kPathGrids;
   constexpr int lanes = kRegisterLanes<T>;
   const int64_t first = kDown ? 0 : grid.width - 1;
   const int64_t place = (row + 1) * grid.stride() + 1 + first;
-  T* here = cost + place * kPathLanes;
-  const T* before = cost + (place + (kDown ? -1 : 1) * grid.stride()) * kPathLanes;
-  const T* own = weight + (row * grid.width + first) * kPathLanes;
+  T* here = cost + place * kPathGrids;
+  const T* before = cost + (place + (kDown ? -1 : 1) * grid.stride()) * kPathGrids;
+  const T* own = weight + (row * grid.width + first) * kPathGrids;
   Register<T> last[kSliceRegisters], diagonal[kSliceRegisters], straight[kSliceRegisters];
   Bits changed[kSliceRegisters];
   for (int v = 0; v < kSliceRegisters; ++v) {
@@ -91,50 +91,48 @@ TS_HD bool relax_row(const Grid& grid, int64_t row, const T* weight, T* cost) {
   return any_bit(any);
 }
 
-// The costs of reaching all places, of kPathLanes grids side by side: weight [cells, kPathLanes],
-// cost [places, kPathLanes]. Sweeps go down and up in turn. What a sweep leaves satisfies the edges
-// that it relaxes, so that a sweep that changes nothing after one in the other direction is the
-// last.
+// So many sweeps of a slice take about as long as searching one of its grids.
+constexpr int kSweepsPerSearch = 8;
+
+// The costs of reaching all places, of kPathGrids grids side by side: weight [cells, kPathGrids],
+// cost [places, kPathGrids]. Bit t of `wanted`: whether anybody asks for grid t. Sweeps go down and
+// up in turn. What a sweep leaves satisfies the edges that it relaxes, so that a sweep that changes
+// nothing after one in the other direction is the last. Paths that turn often take a sweep for each
+// turn: when searching the grids would have been faster, they are searched.
 template <bool kDiagonal, class T>
-__attribute__((noinline)) static void find_costs(const Grid& grid, const T* weight, T* cost) {
-  for (int64_t k = 0; k < int64_t(grid.places()) * kPathLanes; ++k) cost[k] = unreached<T>();
-  T* const source = cost + int64_t(grid.place(grid.source)) * kPathLanes;
-  for (int t = 0; t < kPathLanes; ++t) source[t] = least_normal(T());
-  for (int slice = 0; slice < kPathLanes; slice += kSliceLanes<T>) {
+__attribute__((noinline)) static void find_costs(const Grid& grid, uint32_t wanted, const T* weight,
+                                                 T* cost, int32_t* next) {
+  for (int64_t k = 0; k < int64_t(grid.places()) * kPathGrids; ++k) cost[k] = unreached<T>();
+  T* const source = cost + int64_t(grid.place(grid.source)) * kPathGrids;
+  for (int t = 0; t < kPathGrids; ++t) source[t] = least_normal(T());
+  for (int slice = 0; slice < kPathGrids; slice += kSliceLanes<T>) {
+    const uint32_t grids = (wanted >> slice) & ((1u << kSliceLanes<T>)-1);
     const T* const own = weight + slice;
     T* const slots = cost + slice;
-    for (bool first = true;; first = false) {
+    bool converged = grids == 0;
+    for (int sweep = 0; !converged && sweep < kSweepsPerSearch * __builtin_popcount(grids); ++sweep) {
       bool changed = false;
-      for (int64_t row = 0; row < grid.height; ++row)
-        changed |= relax_row<kDiagonal, true>(grid, row, own, slots);
-      if (!changed && !first) break;
-      changed = false;
-      for (int64_t row = grid.height - 1; row >= 0; --row)
-        changed |= relax_row<kDiagonal, false>(grid, row, own, slots);
-      if (!changed) break;
+      if (sweep % 2 == 0) {
+        for (int64_t row = 0; row < grid.height; ++row)
+          changed |= relax_row<kDiagonal, true>(grid, row, own, slots);
+      } else {
+        for (int64_t row = grid.height - 1; row >= 0; --row)
+          changed |= relax_row<kDiagonal, false>(grid, row, own, slots);
+      }
+      converged = !changed && sweep > 0;
+    }
+    for (int t = 0; !converged && t < kSliceLanes<T>; ++t) {
+      if (((grids >> t) & 1) == 0) continue;
+      search_costs<kDiagonal, T>(
+          grid, [&](int64_t cell) { return own[cell * kPathGrids + t]; },
+          [&](int64_t place) -> T& { return slots[place * kPathGrids + t]; }, next);
     }
   }
 }
 
-// Finds the paths of kPathLanes grids; calls visit(lane, cell) for every cell of the paths of lanes
-// for which wanted(lane) holds.
-template <class T, class Wanted, class Visit>
-TS_HD void for_each_path_cell(const Grid& grid, const T* weight, T* cost, Wanted&& wanted,
-                              Visit&& visit) {
-  const auto run = [&](auto diagonal) __attribute__((always_inline)) {
-    constexpr bool kDiagonal = decltype(diagonal)::value;
-    find_costs<kDiagonal>(grid, weight, cost);
-    for (int t = 0; t < kPathLanes; ++t) {
-      if (!wanted(t)) continue;
-      walk_back<kDiagonal>(
-          grid,
-          // Positive numbers and their bits have the same order, and integers need no branch.
-          [&](int64_t place) __attribute__((always_inline)) {
-            return bit_cast<IndexOf<T>>(cost[place * kPathLanes + t]);
-          },
-          [&](int32_t cell) __attribute__((always_inline)) { visit(t, cell); });
-    }
-  };
+// Calls run(std::true_type) for grids with diagonal steps, else run(std::false_type).
+template <class F>
+TS_HD void with_steps(const Grid& grid, F&& run) {
   if (grid.diagonal) {
     run(std::true_type{});
   } else {
@@ -142,19 +140,62 @@ TS_HD void for_each_path_cell(const Grid& grid, const T* weight, T* cost, Wanted
   }
 }
 
-// The paths of up to kPathLanes grids.
-template <class T>
-void hard_shortest_path(const Grid& grid, int64_t count, const T* weights, T* path, T* scratch) {
-  const int64_t n = grid.cells();
+// Finds the paths of kPathGrids grids; calls visit(t, cell) for every cell of the path of each grid
+// t that is wanted.
+template <class T, class Visit>
+TS_HD void for_each_path_cell(const Grid& grid, uint32_t wanted, const T* weight, T* cost,
+                              int32_t* next, Visit&& visit) {
+  with_steps(grid, [&](auto diagonal) __attribute__((always_inline)) {
+    constexpr bool kDiagonal = decltype(diagonal)::value;
+    find_costs<kDiagonal>(grid, wanted, weight, cost, next);
+    for (int t = 0; t < kPathGrids; ++t) {
+      if (((wanted >> t) & 1) == 0) continue;
+      walk_back<kDiagonal>(
+          grid,
+          // Positive numbers and their bits have the same order, and integers need no branch.
+          [&](int64_t place) __attribute__((always_inline)) {
+            return bit_cast<BitsOf<T>>(cost[place * kPathGrids + t]);
+          },
+          [&](int32_t cell) __attribute__((always_inline)) { visit(t, cell); });
+    }
+  });
+}
+
+// The path of one grid, whose weights have not been clamped.
+template <bool kDiagonal, class T>
+__attribute__((noinline)) static void search_path(const Grid& grid, const T* weights, T* path,
+                                                  T* cost, int32_t* next) {
   const WeightBounds<T> bounds(grid);
-  T* const weight = scratch;
-  for (int64_t j = 0; j < n; ++j) {
-    for (int t = 0; t < kPathLanes; ++t)
-      weight[j * kPathLanes + t] = t < count ? bounds.clamp(weights[t * n + j]) : T(1);
-  }
+  search_costs<kDiagonal, T>(
+      grid, [&](int64_t cell) { return bounds.clamp(weights[cell]); },
+      [&](int64_t place) -> T& { return cost[place]; }, next);
+  walk_back<kDiagonal>(
+      grid, [&](int64_t place) { return bit_cast<BitsOf<T>>(cost[place]); },
+      [&](int32_t cell) { path[cell] = T(1); });
+}
+
+// The paths of up to kPathGrids grids.
+template <class T>
+void hard_shortest_path(const Grid& grid, int64_t count, const T* weights, T* path,
+                        const PathScratch<T>& scratch) {
+  const int64_t n = grid.cells();
   for (int64_t k = 0; k < count * n; ++k) path[k] = T(0);
+  if (grids_are_searched(grid, count)) {
+    with_steps(grid, [&](auto diagonal) {
+      for (int64_t k = 0; k < count; ++k)
+        search_path<decltype(diagonal)::value>(grid, weights + k * n, path + k * n, scratch.cost,
+                                               scratch.next);
+    });
+    return;
+  }
+  const WeightBounds<T> bounds(grid);
+  T* const weight = scratch.weight;
+  for (int64_t j = 0; j < n; ++j) {
+    for (int t = 0; t < kPathGrids; ++t)
+      weight[j * kPathGrids + t] = t < count ? bounds.clamp(weights[t * n + j]) : T(1);
+  }
   for_each_path_cell(
-      grid, weight, weight + n * kPathLanes, [&](int t) { return t < count; },
+      grid, (1u << count) - 1, weight, scratch.cost, scratch.next,
       [&](int t, int32_t cell) __attribute__((always_inline)) { path[t * n + cell] = T(1); });
 }
 
@@ -164,43 +205,38 @@ struct PathBlock {
   Grid grid;
   WeightBounds<T> bounds;
   int64_t n;
-  T* weight;  // [kLanes / kPathLanes, n, kPathLanes]
-  T* cost;    // [places, kPathLanes]
-  T* rest;    // scratch that is left
+  PathScratch<T> scratch;
 
-  TS_HD PathBlock(const Grid& grid, T* scratch)
-      : grid(grid),
-        bounds(grid),
-        n(grid.cells()),
-        weight(scratch),
-        cost(scratch + n * kLanes),
-        rest(cost + int64_t(grid.places()) * kPathLanes) {}
+  TS_HD PathBlock(const Grid& grid, const PathScratch<T>& scratch)
+      : grid(grid), bounds(grid), n(grid.cells()), scratch(scratch) {}
 
-  // Scores and scale weights, [n, kLanes] each, are kept where there is room for them.
+  // Scores and scale weights, [n, kBlock] each, are kept where there is room for them.
   TS_HD void draw(const Noise<T>& noise, Range range, int64_t first_quad, const T* x, T* scores,
                   T* scale_weights) {
-    T epsilon[kLanes], unused[kLanes];
-    const auto take = [&](int64_t j, const uint32_t(&word)[kLanes]) {
-      word_weights<T>(noise, word, epsilon, scores ? scores + j * kLanes : unused,
-                      scale_weights ? scale_weights + j * kLanes : unused);
+    T epsilon[kBlock], unused[kBlock];
+    const auto perturb_one = [&](int64_t j, const uint32_t(&word)[kBlock]) {
+      word_weights<T>(noise, word, epsilon, scores ? scores + j * kBlock : unused,
+                      scale_weights ? scale_weights + j * kBlock : unused);
       const T s = noise.scale_at(range.element, j), center = x[j];
-      for (int group = 0; group < kLanes / kPathLanes; ++group) {
-        T* const out = weight + (group * n + j) * kPathLanes;
-        for (int t = 0; t < kPathLanes; ++t)
-          out[t] = bounds.clamp(fused(s, epsilon[group * kPathLanes + t], center));
+      for (int group = 0; group < kBlock / kPathGrids; ++group) {
+        T* const out = scratch.weight + (group * n + j) * kPathGrids;
+        for (int t = 0; t < kPathGrids; ++t)
+          out[t] = bounds.clamp(fused(s, epsilon[group * kPathGrids + t], center));
       }
     };
-    for_each_dimension(noise.points, *noise.seed, n, range.element, first_quad, take);
+    for_each_dimension(noise.points, *noise.seed, n, range.element, first_quad, perturb_one);
   }
 
-  // Calls visit(lane, cell) for the paths of all samples of the range.
+  // Calls visit(slot, cell) for the paths of all samples of the range.
   template <class Visit>
   TS_HD void for_each_cell(Range range, int64_t first_quad, Visit&& visit) {
-    for (int group = 0; group < kLanes / kPathLanes; ++group) {
-      const int first = group * kPathLanes;
+    for (int group = 0; group < kBlock / kPathGrids; ++group) {
+      const int first = group * kPathGrids;
+      uint32_t wanted = 0;
+      for (int t = 0; t < kPathGrids; ++t)
+        wanted |= uint32_t(block_sample(first_quad, first + t) < range.end) << t;
       for_each_path_cell(
-          grid, weight + first * n, cost,
-          [&](int t) { return lane_sample(first_quad, first + t) < range.end; },
+          grid, wanted, scratch.weight + first * n, scratch.cost, scratch.next,
           [&](int t, int32_t cell) __attribute__((always_inline)) { visit(first + t, cell); });
     }
   }
@@ -208,7 +244,7 @@ struct PathBlock {
 
 template <class T>
 void shortest_path(const Noise<T>& noise, Range range, const Grid& grid, const T* x,
-                   uint32_t* counts, T* scratch) {
+                   uint32_t* counts, const PathScratch<T>& scratch) {
   PathBlock<T> block(grid, scratch);
   for_each_block(range, [&](int64_t first_quad) {
     block.draw(noise, range, first_quad, x, nullptr, nullptr);
@@ -220,26 +256,27 @@ void shortest_path(const Noise<T>& noise, Range range, const Grid& grid, const T
 
 template <class T>
 void shortest_path_backward(const Noise<T>& noise, Range range, const Grid& grid, bool scale,
-                            const T* x, const T* grad, T baseline, double* sums, T* scratch) {
-  PathBlock<T> block(grid, scratch);
+                            const T* x, const T* grad, T baseline, double* sums,
+                            const PathBackwardScratch<T>& scratch) {
+  PathBlock<T> block(grid, scratch.block);
   const int64_t weights = scale ? 2 * block.n : block.n;
-  T* const weight = block.rest;  // [weights, kLanes]
-  LaneSums<T, double> lanes(weights, weight + weights * kLanes, sums);
+  T* const weight = scratch.weight;
+  BlockSums<T, double> block_sums(weights, scratch.partial, sums);
   for_each_block(range, [&](int64_t first_quad) {
-    block.draw(noise, range, first_quad, x, weight, scale ? weight + block.n * kLanes : nullptr);
-    T g[kLanes];
-    for (int t = 0; t < kLanes; ++t) g[t] = T(0);
+    block.draw(noise, range, first_quad, x, weight, scale ? weight + block.n * kBlock : nullptr);
+    T g[kBlock];
+    for (int t = 0; t < kBlock; ++t) g[t] = T(0);
     block.for_each_cell(range, first_quad,
                         [&](int t, int32_t cell) __attribute__((always_inline)) {
                           g[t] += grad[cell];
                         });
-    // Lanes behind the end of the range count for nothing.
-    for (int t = 0; t < kLanes; ++t)
-      g[t] = lane_sample(first_quad, t) < range.end ? g[t] - baseline : T(0);
-    for (int64_t k = 0; k < weights; ++k) lanes.add_product(k, g, weight + k * kLanes);
-    lanes.end_block();
+    // Slots behind the end of the range count for nothing.
+    for (int t = 0; t < kBlock; ++t)
+      g[t] = block_sample(first_quad, t) < range.end ? g[t] - baseline : T(0);
+    for (int64_t k = 0; k < weights; ++k) block_sums.add_product(k, g, weight + k * kBlock);
+    block_sums.end_block();
   });
-  lanes.flush();
+  block_sums.flush();
 }
 
 }  // namespace torchsmooth::TORCHSMOOTH_ISA

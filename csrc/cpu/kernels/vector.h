@@ -2,15 +2,9 @@
 // value and a new one it makes a masked store, and the next load waits for that.
 #pragma once
 
-#include <type_traits>
-
 #include "../kernels.h"
 
 namespace torchsmooth::TORCHSMOOTH_ISA {
-
-// Integers as wide as the numbers, so that a lane holds both, and a comparison gives them.
-template <class T>
-using IndexOf = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
 template <class T>
 struct VectorOf {
@@ -19,7 +13,7 @@ struct VectorOf {
 template <class T>
 using Vector = typename VectorOf<T>::type;
 template <class T>
-using Mask = Vector<IndexOf<T>>;  // all bits of a lane, or none
+using Mask = Vector<BitsOf<T>>;  // all bits of a lane, or none
 
 template <class T>
 TS_HD Vector<T>& vector_at(T* p) {

@@ -149,6 +149,11 @@ def words(
     stop: int,
 ) -> Tensor:  # [stop - start, n], int64
     """The words of rows start to stop: 32-bit w that stand for u = (w + 1/2) / 2^32."""
+    if (stop - 1) // num_samples > MASK:
+        raise ValueError(
+            f"rows must be of batch elements 0 to 2^32 - 1, got [{start}, {stop}) of {num_samples} "
+            "samples each; more would repeat the noise of the first"
+        )
     row = torch.arange(start, stop, device=seed.device).unsqueeze(1)
     sample = row % num_samples
     first_element = start // num_samples
