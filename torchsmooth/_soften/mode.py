@@ -46,12 +46,13 @@ class _Mode(TorchFunctionMode):
     def __enter__(self) -> "_Mode":
         if self.outer is not None:
             self.outer.suspended += 1
-        return super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
 
     def __exit__(self, *error: Any) -> None:
         if self.outer is not None:
             self.outer.suspended -= 1
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
         self,
@@ -174,7 +175,7 @@ class _Conditional:
         with self._lock:
             if self._open == 0:
                 self._original = torch.cond
-                torch.cond = self._cond  # type: ignore[assignment]
+                torch.cond = self._cond
             self._open += 1
 
     def leave(self) -> None:
