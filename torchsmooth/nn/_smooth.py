@@ -75,6 +75,7 @@ class Smooth(AbstractSampledLayer[..., Any]):
         "executor",
         "process_group",
     )
+    statistic: StatisticName | AbstractStatistic
 
     def __init__(
         self,
