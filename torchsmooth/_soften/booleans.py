@@ -185,7 +185,7 @@ def _quotient(func: Callable[..., Any], input: Any, other: Any, **kwargs: Any) -
 
 def _reduction(func: Callable[..., Any], input: SoftBoolean, *args: Any, **kwargs: Any) -> Tensor:
     dtype = kwargs.pop("dtype", None)  # an integer type for the count
-    value = func(input.probability, *args, **kwargs)
+    value: Tensor = func(input.probability, *args, **kwargs)
     return value.to(dtype) if dtype is not None and dtype.is_floating_point else value
 
 
@@ -194,7 +194,8 @@ def _count(func: Callable[..., Any], input: SoftBoolean, dim: Any = None) -> Ten
 
 
 def _conversion(func: Callable[..., Any], input: SoftBoolean, *args: Any, **kwargs: Any) -> Tensor:
-    return func(input.probability, *args, **kwargs)
+    converted: Tensor = func(input.probability, *args, **kwargs)
+    return converted
 
 
 def _expected(func: Callable[..., Any], input: SoftBoolean, **_: Any) -> Tensor:

@@ -16,6 +16,7 @@ from ..distributions import AbstractDistribution
 from .booleans import both_branches
 from .operators import NAMES, OPERATORS, SOFTENED, Rule
 from .options import Options
+from .origins import VIEWS, forget, of_view, origin_of, remember
 from .replacements import Replacements
 from .soft_tensors import (
     BOOLEAN_RULES,
@@ -45,12 +46,13 @@ class _Mode(TorchFunctionMode):
     def __enter__(self) -> "_Mode":
         if self.outer is not None:
             self.outer.suspended += 1
-        return super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
 
     def __exit__(self, *error: Any) -> None:
         if self.outer is not None:
             self.outer.suspended -= 1
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
         self,
@@ -76,11 +78,21 @@ class _Mode(TorchFunctionMode):
             or rule.operator not in self.options.operators
             or not rule.concerns(args, kwargs)
         ):
-            return func(*args, **kwargs)
+            return self._unreplaced(func, args, kwargs)
         place = caller()
         if place is None:
             return func(*args, **kwargs)
         return self._replace(rule, place, args, kwargs)
+
+    def _unreplaced(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        value = func(*args, **kwargs)
+        if func in VIEWS:
+            origin = of_view(func, origin_of(args[0]), args, kwargs)
+            if origin is not None:
+                remember(value, origin)
+        return value
 
     def _replace(
         self, rule: Rule, place: SourceLine, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -129,6 +141,7 @@ class Softening:
         mode = _innermost()
         assert mode is not None
         mode.__exit__(*error)
+        forget()
         _CONDITIONAL.leave()
 
     def __call__(self, function: C) -> C:
@@ -162,7 +175,7 @@ class _Conditional:
         with self._lock:
             if self._open == 0:
                 self._original = torch.cond
-                torch.cond = self._cond  # type: ignore[assignment]
+                torch.cond = self._cond
             self._open += 1
 
     def leave(self) -> None:
@@ -208,6 +221,12 @@ def soften(
     Integer and bool tensors keep their operators. The result is the expectation of the program if
     every noisy variable is compared once and what follows is linear in the outcomes; otherwise each
     operator is exact and their composition is not.
+
+    A comparison of an operator's very output is one of its input where that is the same: of relu,
+    clamp, round, floor, ceil, trunc or sign with a number (`x.relu() > 0` is x > 0), and of x with
+    its own maximum, minimum, or an element of its `topk` or `sort` (`x >= x.amax(-1, True)` has the
+    probabilities of argmax). Where a side of `torch.where` or `masked_fill` is infinite, the other
+    one counts with its probability after an exponential, as in a softmax.
 
     **Arguments:**
 

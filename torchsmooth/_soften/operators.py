@@ -4,6 +4,7 @@ Each replacement gets the block's options and torch's own arguments, and returns
 result.
 """
 
+import math
 import numbers
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
@@ -13,10 +14,12 @@ from torch import Tensor
 from .. import soft
 from ..distributions import AbstractDistribution
 from .options import Options
+from .origins import clamped, decided, of_elementwise, remember
 from .soft_tensors import SoftBoolean, dtype_of, functions, refusal
 from .sorting import (
     Result,
     amax_or_amin,
+    among_first,
     argmax_or_argmin,
     argsort,
     max_or_min,
@@ -30,7 +33,11 @@ from .sorting import (
 
 def _elementwise(twin: Callable[[Tensor, AbstractDistribution], Tensor]) -> Callable[..., Result]:
     def apply(o: Options, input: Tensor) -> Result:
-        return f"ts.soft.{twin.__name__}", twin(input, o.distribution)
+        value = twin(input, o.distribution)
+        origin = of_elementwise(twin.__name__, input)
+        if origin is not None:
+            remember(value, origin)
+        return f"ts.soft.{twin.__name__}", value
 
     return apply
 
@@ -47,8 +54,16 @@ def _pair(input: Any, other: Any) -> tuple[Any, Any]:
     return _operand(input, like), _operand(other, like)
 
 
-def _comparison(twin: Callable[..., Tensor]) -> Callable[..., Result]:
+def _decided(o: Options, operator: str, a: Any, b: Any) -> Result | None:
+    p = decided(operator, a, b, o.distribution, among_first(o))
+    return None if p is None else ("its operand before a saturated operator", SoftBoolean(p))
+
+
+def _comparison(operator: str, twin: Callable[..., Tensor]) -> Callable[..., Result]:
     def apply(o: Options, input: Any, other: Any) -> Result:
+        known = _decided(o, operator, input, other)
+        if known is not None:
+            return known
         a, b = _pair(input, other)
         return f"ts.soft.{twin.__name__}", SoftBoolean(twin(a, b, o.distribution))
 
@@ -67,10 +82,16 @@ def _equality(o: Options, input: Any, other: Any) -> Tensor:
 
 
 def _equal(o: Options, input: Any, other: Any) -> Result:
+    known = _decided(o, "eq", input, other)
+    if known is not None:
+        return known
     return "ts.soft.equal", SoftBoolean(_equality(o, input, other))
 
 
 def _unequal(o: Options, input: Any, other: Any) -> Result:
+    known = _decided(o, "ne", input, other)
+    if known is not None:
+        return known
     return "not of ts.soft.equal", SoftBoolean(soft.logical_not(_equality(o, input, other)))
 
 
@@ -84,18 +105,23 @@ def _round(o: Options, input: Tensor, *, decimals: int = 0) -> Result:
             "round with decimals has no smooth twin",
             "write (x * 10**decimals).round() / 10**decimals, with the noise on what is rounded",
         )
-    return "ts.soft.round", soft.round(input, o.distribution)
+    return _elementwise(soft.round)(o, input)
 
 
 def _clamp(o: Options, input: Tensor, min: Any = None, max: Any = None) -> Result:
     if min is None and max is None:
         raise ValueError("At least one of min or max must not be None, got neither; pass one")
     if max is None:
-        return "ts.soft.maximum", soft.maximum(*_pair(input, min), o.distribution)
-    if min is None:
-        return "ts.soft.minimum", soft.minimum(*_pair(input, max), o.distribution)
-    bounds = _operand(min, input), _operand(max, input)
-    return "ts.soft.clamp", soft.clamp(input, *bounds, o.distribution)
+        twin, value = "ts.soft.maximum", soft.maximum(*_pair(input, min), o.distribution)
+    elif min is None:
+        twin, value = "ts.soft.minimum", soft.minimum(*_pair(input, max), o.distribution)
+    else:
+        bounds = _operand(min, input), _operand(max, input)
+        twin, value = "ts.soft.clamp", soft.clamp(input, *bounds, o.distribution)
+    lo, hi = -math.inf if min is None else min, math.inf if max is None else max
+    if not isinstance(lo, Tensor) and not isinstance(hi, Tensor):
+        remember(value, clamped(input, float(lo), float(hi)))
+    return twin, value
 
 
 def _clamp_min(o: Options, input: Tensor, min: Any) -> Result:
@@ -107,11 +133,11 @@ def _clamp_max(o: Options, input: Tensor, max: Any) -> Result:
 
 
 def _hardtanh(o: Options, input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Result:
-    return "ts.soft.clamp", soft.clamp(input, min_val, max_val, o.distribution)
+    return _clamp(o, input, min_val, max_val)
 
 
 def _relu6(o: Options, input: Tensor) -> Result:
-    return "ts.soft.clamp", soft.clamp(input, 0.0, 6.0, o.distribution)
+    return _clamp(o, input, 0.0, 6.0)
 
 
 def _threshold(o: Options, input: Tensor, threshold: float, value: float) -> Result:
@@ -211,10 +237,10 @@ def _forbid(remedy: str, *names: str, concerns: _Concern = _is_floating) -> None
 
 
 _COMPARISONS: tuple[tuple[str, Callable[..., Result], list[str]], ...] = (
-    ("gt", _comparison(soft.greater), ["greater", "__gt__"]),
-    ("ge", _comparison(soft.greater), ["greater_equal", "__ge__"]),
-    ("lt", _comparison(soft.less), ["less", "__lt__"]),
-    ("le", _comparison(soft.less), ["less_equal", "__le__"]),
+    ("gt", _comparison("gt", soft.greater), ["greater", "__gt__"]),
+    ("ge", _comparison("ge", soft.greater), ["greater_equal", "__ge__"]),
+    ("lt", _comparison("lt", soft.less), ["less", "__lt__"]),
+    ("le", _comparison("le", soft.less), ["less_equal", "__le__"]),
     ("eq", _equal, ["__eq__"]),
     ("ne", _unequal, ["not_equal", "__ne__"]),
 )

@@ -368,7 +368,7 @@ class SoftIndex(SoftTensor):
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of a 0-d tensor")
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __iter__(self) -> Iterator["SoftIndex"]:
         return (self[i] for i in range(len(self)))
@@ -408,25 +408,28 @@ class SoftIndex(SoftTensor):
         return self
 
     @property
-    def T(self) -> "SoftIndex":
+    def T(self) -> Any:
         return _method(Tensor.t, self)
 
     @property
-    def mT(self) -> "SoftIndex":
+    def mT(self) -> Any:
         return _method(Tensor.transpose, self, -1, -2)
 
     def float(self) -> Tensor:
         """The expected index."""
-        return self.to(torch.float32)
+        return self._expected(torch.float32)
 
     def double(self) -> Tensor:
         """The expected index."""
-        return self.to(torch.float64)
+        return self._expected(torch.float64)
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
         args, kwargs, dtype = without_integers(args, kwargs)
         if dtype is None:  # a device, or another integer type
             return SoftIndex(self.probabilities.to(*args, **kwargs))
+        return self._expected(*args, **kwargs)
+
+    def _expected(self, *args: Any, **kwargs: Any) -> Tensor:
         p = self.probabilities
         expected = p @ torch.arange(p.shape[-1], dtype=p.dtype, device=p.device)
         return expected.to(*args, **kwargs)

@@ -14,6 +14,7 @@ from .. import functional, soft
 from ..distributions import AbstractDistribution, Gumbel
 from ..samplers import seed_tensor
 from .options import Options
+from .origins import OrderStatistic, remember
 from .soft_tensors import SoftIndex, refusal
 
 
@@ -82,6 +83,36 @@ def _place_of_extremum(
     return "ts.functional.topk", first.squeeze(-2)
 
 
+def among_first(o: Options) -> Callable[[OrderStatistic, int], Tensor]:
+    """The probability of each element to be among the k largest, or smallest, along a dimension."""
+
+    def probability(origin: OrderStatistic, k: int) -> Tensor:
+        x, dim = origin.input, origin.dim
+        rows, law = _row(o, x) if dim is None else _rows(o, x, dim)
+        n = rows.shape[-1]
+        if k in (0, n):
+            p = torch.full_like(rows, float(k > 0))
+        elif k == 1:
+            _, p = _place_of_extremum(o, rows, law, origin.largest)
+        elif n <= _LONGEST_INTEGRATED:
+            p = soft.topk_mask_quadrature(rows, k, -1, law, largest=origin.largest)
+        else:
+            first = functional.topk(rows, k, law, largest=origin.largest, **_sampling(o, rows))
+            p = first.sum(-2)
+        return p.reshape(x.shape) if dim is None or not x.ndim else p.movedim(-1, dim)
+
+    return probability
+
+
+def _remember(
+    value: Tensor, input: Tensor, dim: int | None, largest: bool, kept: bool, count: int
+) -> None:
+    """Remembers the value as the first `count` of the ordered elements of the input."""
+    dim = None if dim is None or not input.ndim else dim % input.ndim
+    rank = 0 if count == 1 else None
+    remember(value, OrderStatistic(input, dim, largest, count, rank, kept or dim is None))
+
+
 def amax_or_amin(largest: bool) -> Callable[..., Result]:
     def apply(o: Options, input: Tensor, dim: Any = (), keepdim: bool = False) -> Result:
         dims = tuple(dim) if isinstance(dim, list | tuple) else (dim,)
@@ -100,6 +131,9 @@ def amax_or_amin(largest: bool) -> Callable[..., Result]:
         twin, value = _extremum(o, rows, law, largest)
         if keepdim:
             value = value.reshape([1 if d in dims else n for d, n in enumerate(input.shape)])
+        if len(dims) in (1, input.ndim):
+            only = dims[0] if len(dims) == 1 else None
+            _remember(value, input, only, largest, keepdim or input.ndim < 2, 1)
         return twin, value
 
     return apply
@@ -149,6 +183,8 @@ def _order(
     sampling = _sampling(o, input)
     values = functional.sort(rows, law, descending=descending, **sampling)[..., :count]
     places = values.movedim(-1, dim) if input.ndim else values.squeeze(-1)
+    if input.ndim:
+        _remember(places, input, dim, descending, True, values.shape[-1])
 
     def compute() -> Tensor:
         p = functional.topk(rows, values.shape[-1], law, largest=descending, **sampling)

@@ -79,6 +79,7 @@ class Smooth(AbstractSampledLayer[..., Any]):
         "process_group",
         "check",
     )
+    statistic: StatisticName | AbstractStatistic
 
     def __init__(
         self,

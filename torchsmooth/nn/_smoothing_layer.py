@@ -203,7 +203,7 @@ class AbstractSmoothingLayer(AbstractLayer[P, R]):
         scale = self.scale
         assert scale is not None  # the functions that need this refuse a scale_matrix
         expanded: list[Tensor]
-        *expanded, _ = torch.broadcast_tensors(*tensors, scale)  # type: ignore[no-untyped-call]
+        *expanded, _ = torch.broadcast_tensors(*tensors, scale)
         return expanded
 
     def extra_repr(self) -> str:
