@@ -10,11 +10,7 @@ from torch import Tensor
 from .._autodiff.order_statistics import order_statistics
 from .._checks import check_dim
 from .._kernels.order_statistics import OrderOp
-from .._kernels.reference.order_statistics import (
-    expected_largest,
-    expected_matrix,
-    expected_order,
-)
+from .._kernels.reference.order_statistics import expected_largest, expected_matrix, expected_order
 from .._kernels.sort import SortTask
 from .._torch_internals import values_are_readable
 from ..distributions import AbstractDistribution
@@ -108,16 +104,14 @@ def _at_the_end(x: Tensor, dim: int) -> Tensor:
     return x if dim == x.ndim - 1 else x.movedim(dim, -1)
 
 
-def _without_kernel(
-    x: Tensor, scale: Tensor, law: AbstractDistribution, task: SortTask
-) -> Tensor:
+def _without_kernel(x: Tensor, scale: Tensor, law: AbstractDistribution, task: SortTask) -> Tensor:
     """By a quadrature in PyTorch whose nodes are doubled until two results agree."""
     batch_shape = law.distribution.batch_shape  # type: ignore[attr-defined]
     if len(batch_shape) > 0:
         raise ValueError(
             "distribution must wrap a law without a batch_shape, because the noise of all elements "
-            f"must have one law here, got {tuple(batch_shape)}; pass a law of scalar parameters and "
-            "a scale for each element"
+            f"must have one law here, got {tuple(batch_shape)}; pass a law of scalar parameters "
+            "and a scale for each element"
         )
     if not values_are_readable(x):
         return expected_order(x, scale, law, *task, nodes=_FIXED_NODES)

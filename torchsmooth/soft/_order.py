@@ -6,7 +6,6 @@ expectation is an integral over t alone. The kernels compute it with an error of
 forward mode are those of a slower quadrature in PyTorch.
 """
 
-import torch
 from torch import Tensor
 
 from .._checks import check_bool, check_count, check_nonempty, check_quantile

@@ -86,7 +86,7 @@ def contest(
     scale = torch.where(scale > 0, scale, 1.0)
 
     cuts = _cut_points(law, x, far)
-    cuts = (at.unsqueeze(-2) + scale.unsqueeze(-2) * (cuts if cuts.ndim > 1 else cuts[:, None]))
+    cuts = at.unsqueeze(-2) + scale.unsqueeze(-2) * (cuts if cuts.ndim > 1 else cuts[:, None])
     cuts = cuts.flatten(1).sort(-1).values
     compact = law.traits.tails == "none"
     node, weight = (x.new_tensor(values) for values in _legendre(nodes, compact))
@@ -234,6 +234,7 @@ def gradients(
     grad: Tensor, x: Tensor, scale: Tensor, law: AbstractDistribution, *task: object
 ) -> tuple[Tensor, Tensor]:
     """Those of `expected_order`, in x and in each element's scale."""
+
     def value(x: Tensor, scale: Tensor) -> Tensor:
         return expected_order(x, scale, law, *task)  # type: ignore[arg-type]
 
