@@ -71,14 +71,14 @@ PROGRAMS: list[tuple[str, Callable[[Tensor], Any], Callable[[Tensor, Law], Tenso
     ("max", torch.max, lambda x, d: soft.amax(x.flatten(), 0, d)),
     ("max", lambda x: x.max(0).values, lambda x, d: soft.amax(x, 0, d)),
     ("max", lambda x: x.max(1, keepdim=True)[1], lambda x, d: soft.argmax(x, 1, d).unsqueeze(1)),
-    ("min", lambda x: x.min(dim=-1).values, lambda x, d: soft.amin_quadrature(x, -1, d)),
-    ("min", lambda x: x.min(0).indices, lambda x, d: soft.argmin_quadrature(x.T, -1, d)),
+    ("min", lambda x: x.min(dim=-1).values, lambda x, d: soft.amin(x, -1, d)),
+    ("min", lambda x: x.min(0).indices, lambda x, d: soft.argmin(x.T, -1, d)),
     ("amax", lambda x: x.amax((0, 1)), lambda x, d: soft.amax(x.reshape(6), 0, d)),
     ("amax", lambda x: x.amax(1, True), lambda x, d: soft.amax(x, 1, d)[:, None]),
-    ("amin", lambda x: torch.amin(x, 1), lambda x, d: soft.amin_quadrature(x, 1, d)),
+    ("amin", lambda x: torch.amin(x, 1), lambda x, d: soft.amin(x, 1, d)),
     ("argmax", lambda x: x.argmax(), lambda x, d: soft.argmax(x.flatten(), 0, d)),
     ("argmax", lambda x: x.argmax(0), lambda x, d: soft.argmax(x.T, 1, d)),
-    ("argmin", lambda x: x.argmin(1, True), lambda x, d: soft.argmin_quadrature(x, 1, d)[:, None]),
+    ("argmin", lambda x: x.argmin(1, True), lambda x, d: soft.argmin(x, 1, d)[:, None]),
     ("sort", lambda x: x.sort(1)[0], lambda x, d: functional.sort(x, d, seed=SEED)),
     ("sort", lambda x: x.sort(0, True)[1], lambda x, d: functional.argsort(
         x, d, dim=0, descending=True, seed=SEED).transpose(0, 1)),
@@ -208,20 +208,21 @@ def test_dimensions(index: int, shape: tuple[int, ...]) -> None:
 def test_extrema_of_other_laws() -> None:
     x, law = points(), ts.Gaussian(0.4)
     with softened(law):
-        torch.testing.assert_close(x.amax(1), soft.amax_quadrature(x, 1, law))
-        torch.testing.assert_close(x.argmax(1).probabilities, soft.argmax_quadrature(x, 1, law))
-    # Long rows are sampled: E max of 40 equal elements against the quadrature.
+        torch.testing.assert_close(x.amax(1), soft.amax(x, 1, law))
+        torch.testing.assert_close(x.argmax(1).probabilities, soft.argmax(x, 1, law))
+    # Long rows are exact too: E max of 40 equal elements, from the tables of Harter (1961).
     row = torch.zeros(40, dtype=torch.float64)
-    with softened(law, num_samples=2**14) as report:
+    with softened(law) as report:
         value, index = row.max(0)
-    assert [entry.twin for entry in report] == ["ts.functional.quantile"]
-    expected = soft.amax_quadrature(row, 0, law)
-    assert value.item() == pytest.approx(expected.item(), abs=0.01)  # standard error: < 0.0014
-    torch.testing.assert_close(index.probabilities, torch.full_like(row, 1 / 40), rtol=0, atol=0.01)
+    assert [entry.twin for entry in report] == ["ts.soft.amax"]
+    assert value.item() == pytest.approx(0.4 * 2.16078, abs=4e-6)
+    torch.testing.assert_close(
+        index.probabilities, torch.full_like(row, 1 / 40), rtol=0, atol=1e-10
+    )
     scale = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], dtype=torch.float64)
     with softened(ts.Gaussian(scale)):
         torch.testing.assert_close(
-            x.amin((0, 1)), soft.amin_quadrature(x.flatten(), 0, ts.Gaussian(scale.flatten()))
+            x.amin((0, 1)), soft.amin(x.flatten(), 0, ts.Gaussian(scale.flatten()))
         )
         torch.testing.assert_close(
             x.sort(0)[0], functional.sort(x.T, ts.Gaussian(scale.T), seed=SEED).T

@@ -8,8 +8,11 @@
 // would be merged by the linker, so that a machine without AVX-512 could run the AVX-512 copy.
 #if defined(__CUDACC__)
 #define TS_HD __host__ __device__ __forceinline__
+// For functions with all laws in them, which would be most of a kernel wherever they are inlined.
+#define TS_HD_CALLED __host__ __device__ __noinline__
 #else
 #define TS_HD inline __attribute__((always_inline))
+#define TS_HD_CALLED TS_HD
 #endif
 
 // What the instruction set of this translation unit has. An including file says so itself where it

@@ -114,19 +114,39 @@ TS_HD Window window(L, int64_t n) {
   const PanelRule rule = L::template panels<T>();
   if (rule.reach == Reach::edge) return {1, 1};
   if (rule.reach == Reach::infinite) return {HUGE_VAL, HUGE_VAL};
-  const double tail = (sizeof(T) == 4 ? 5e-8 : 1e-11) / static_cast<double>(n);
+  const double tail = (sizeof(T) == 4 ? 2e-8 : 1e-12) / static_cast<double>(n);
   return {-L::draw(Uniform<double>{tail, false}).noise, L::draw(Uniform<double>{tail, true}).noise};
 }
 
 // The finite elements of a row in rising order.
 struct Axis {
   int64_t n;
-  const double* x;
-  const double* scale;
-  double* width;  // [n], scratch: the cone over each element
-  double* left;   // [n], scratch: where the windows of this and all later elements begin
+  double* x;
+  double* scale;
+  double* rate;   // 1 / scale
   double* kinks;  // [rule.kinks * n], rising
+  // What lay_cones fills, [n] each: where the windows of this and all later elements begin; the least
+  // of all cones over each element, and how it grows.
+  double* left;
+  double* width;
+  double* growth;
 };
+
+// An axis of n elements in memory for `room` of them, axis_size(room) numbers.
+TS_HD int64_t axis_size(int64_t room) {
+  constexpr int64_t most_kinks = 3;
+  return (6 + most_kinks) * room;
+}
+TS_HD Axis make_axis(int64_t n, int64_t room, double* memory) {
+  return {n,
+          memory,
+          memory + room,
+          memory + 2 * room,
+          memory + 6 * room,
+          memory + 3 * room,
+          memory + 4 * room,
+          memory + 5 * room};
+}
 
 // How many elements lie within two scales of element j, or `enough`, where more make no difference.
 TS_HD int64_t neighbors_of(const Axis& axis, int64_t j, int64_t enough) {
@@ -159,12 +179,9 @@ TS_HD double beside_roots(const Axis& axis, int64_t kinks, int64_t kink, double 
   return least_of(b, (a + ratio * next) / (1 + ratio));
 }
 
-// Cuts the stretch [begin, end] over elements [first, last) into panels and calls emit(panel) for
-// each in rising order.
-template <class T, class Emit>
-TS_HD void cut_stretch(const Axis& axis, const PanelRule& rule, Crowding crowding, int64_t first,
-                       int64_t last, double begin, double end, int64_t& kink, Emit&& emit) {
-  const double infinity = HUGE_VAL;
+// Lays cones over elements [first, last), between which no gap is empty.
+TS_HD void lay_cones_over(const Axis& axis, const PanelRule& rule, Crowding crowding,
+                          int64_t first, int64_t last) {
   const int64_t enough = crowding == Crowding::full ? axis.n : 64;
   double least = 1;
   for (int64_t j = first; j < last; ++j) {
@@ -175,73 +192,121 @@ TS_HD void cut_stretch(const Axis& axis, const PanelRule& rule, Crowding crowdin
     axis.width[j] = rule.width * axis.scale[j] * factor;
     least = least_of(least, factor);
   }
-  // The least of all cones over each element, so that only neighbours need to be looked at.
+  // The least of all cones over each element, so that later only neighbours need to be looked at.
   const double growth = rule.growth * least;
-  for (int64_t j = first + 1; j < last; ++j)
-    axis.width[j] =
-        least_of(axis.width[j], axis.width[j - 1] + growth * (axis.x[j] - axis.x[j - 1]));
+  for (int64_t j = first; j < last; ++j) {
+    axis.growth[j] = growth;
+    if (j > first)
+      axis.width[j] =
+          least_of(axis.width[j], axis.width[j - 1] + growth * (axis.x[j] - axis.x[j - 1]));
+  }
   for (int64_t j = last - 2; j >= first; --j)
     axis.width[j] =
         least_of(axis.width[j], axis.width[j + 1] + growth * (axis.x[j + 1] - axis.x[j]));
-
-  double right_tail = infinity;
-  if (begin == -infinity) {
-    double widest = axis.x[last - 1] - axis.x[first];
-    for (int64_t j = first; j < last; ++j) widest = most_of(widest, axis.scale[j]);
-    widest /= least;
-    begin = axis.x[first] - widest;
-    end = axis.x[last - 1] + widest;
-    right_tail = widest;
-    emit(Panel{axis.x[first], -widest, kPanelNodes, false, true});
-  }
-  const int64_t kinks = rule.kinks * axis.n;
-  int64_t j = first;  // the first element beyond a
-  for (double a = begin; a < end;) {
-    while (j < last && axis.x[j] <= a) ++j;
-    double b = infinity;
-    if (j > first) b = a + axis.width[j - 1] + growth * (a - axis.x[j - 1]);
-    for (int64_t k = j; k < last; ++k) {
-      const double within = a + axis.width[k];
-      b = least_of(b, within >= axis.x[k] ? within : (within + growth * axis.x[k]) / (1 + growth));
-      if (axis.x[k] >= b) break;
-    }
-    const double widest = b - a;
-    while (kink < kinks && axis.kinks[kink] <= a) ++kink;
-    bool roots = false;
-    if (kink < kinks && rule.roots) {
-      b = beside_roots(axis, kinks, kink, a, b);
-      roots = b == axis.kinks[kink] || (kink > 0 && axis.kinks[kink - 1] == a);
-    } else if (kink < kinks) {
-      b = least_of(b, axis.kinks[kink]);
-    }
-    b = least_of(b, end);
-    if (!(b > a)) b = kink < kinks ? least_of(axis.kinks[kink], end) : end;  // too short to tell
-    // A root at an end, or half a width away, needs nodes for itself.
-    const int least = !rule.roots ? 1 : sizeof(T) == 4 ? (roots ? 10 : 6) : (roots ? 14 : 10);
-    emit(Panel{a, b - a, panel_nodes<T>((b - a) / widest, least), roots, false});
-    a = b;
-  }
-  if (right_tail < infinity)
-    emit(Panel{axis.x[last - 1], right_tail, kPanelNodes, false, true});
 }
 
-// Calls emit(panel) for all panels of a row in rising order.
-template <class T, class Emit>
-TS_HD void for_each_panel(const Axis& axis, const PanelRule& rule, const Window& window,
-                          Crowding crowding, Emit&& emit) {
-  double left = HUGE_VAL;
+// The elements from `first` on up to the next gap that no noise reaches: returns their end, and how far
+// their noise reaches.
+TS_HD int64_t stretch_end(const Axis& axis, const Window& window, int64_t first, double* reach) {
+  double right = -HUGE_VAL;
+  int64_t j = first;
+  do {
+    right = most_of(right, axis.x[j] + window.above * axis.scale[j]);
+    ++j;
+  } while (j < axis.n && axis.left[j] <= right);
+  *reach = right;
+  return j;
+}
+
+// Fills what the panels of a row are cut by.
+TS_HD void lay_cones(const Axis& axis, const PanelRule& rule, const Window& window,
+                     Crowding crowding) {
+  double left = HUGE_VAL, reach;
   for (int64_t j = axis.n - 1; j >= 0; --j) {
     left = least_of(left, axis.x[j] - window.below * axis.scale[j]);
     axis.left[j] = left;
   }
-  double right = -HUGE_VAL;
-  int64_t first = 0, kink = 0;
-  for (int64_t j = 0; j < axis.n; ++j) {
-    right = most_of(right, axis.x[j] + window.above * axis.scale[j]);
-    if (j + 1 < axis.n && axis.left[j + 1] <= right) continue;
-    cut_stretch<T>(axis, rule, crowding, first, j + 1, axis.left[first], right, kink, emit);
-    first = j + 1;
+  for (int64_t first = 0; first < axis.n;) {
+    const int64_t last = stretch_end(axis, window, first, &reach);
+    lay_cones_over(axis, rule, crowding, first, last);
+    first = last;
   }
 }
+
+// The panels of a row in rising order, after lay_cones.
+class PanelWalk {
+ public:
+  TS_HD PanelWalk(const Axis& axis, const PanelRule& rule, const Window& window)
+      : axis_(axis), rule_(rule), window_(window) {}
+
+  // False behind the last panel.
+  template <class T>
+  TS_HD bool next(Panel* panel) {
+    if (a_ < end_) {
+      cut<T>(panel);
+      return true;
+    }
+    if (tail_ > 0) {  // on to infinity
+      *panel = Panel{axis_.x[last_ - 1], tail_, kPanelNodes, false, true};
+      tail_ = 0;
+      return true;
+    }
+    if (last_ == axis_.n) return false;
+    first_ = j_ = last_;
+    last_ = stretch_end(axis_, window_, first_, &end_);
+    a_ = axis_.left[first_];
+    if (rule_.reach != Reach::infinite) {
+      cut<T>(panel);
+      return true;
+    }
+    tail_ = axis_.x[last_ - 1] - axis_.x[first_];
+    for (int64_t j = first_; j < last_; ++j) tail_ = most_of(tail_, axis_.scale[j]);
+    tail_ *= rule_.growth / axis_.growth[first_];
+    a_ = axis_.x[first_] - tail_;
+    end_ = axis_.x[last_ - 1] + tail_;
+    *panel = Panel{axis_.x[first_], -tail_, kPanelNodes, false, true};
+    return true;
+  }
+
+ private:
+  // The panel that begins at a.
+  template <class T>
+  TS_HD void cut(Panel* panel) {
+    const double a = a_, growth = axis_.growth[first_];
+    while (j_ < last_ && axis_.x[j_] <= a) ++j_;
+    double b = HUGE_VAL;
+    if (j_ > first_) b = a + axis_.width[j_ - 1] + growth * (a - axis_.x[j_ - 1]);
+    for (int64_t k = j_; k < last_; ++k) {
+      const double within = a + axis_.width[k];
+      b = least_of(
+          b, within >= axis_.x[k] ? within : (within + growth * axis_.x[k]) / (1 + growth));
+      if (axis_.x[k] >= b) break;
+    }
+    const double widest = b - a;
+    const int64_t kinks = rule_.kinks * axis_.n;
+    while (kink_ < kinks && axis_.kinks[kink_] <= a) ++kink_;
+    bool roots = false;
+    if (kink_ < kinks && rule_.roots) {
+      b = beside_roots(axis_, kinks, kink_, a, b);
+      roots = b == axis_.kinks[kink_] || (kink_ > 0 && axis_.kinks[kink_ - 1] == a);
+    } else if (kink_ < kinks) {
+      b = least_of(b, axis_.kinks[kink_]);
+    }
+    b = least_of(b, end_);
+    if (!(b > a)) b = kink_ < kinks ? least_of(axis_.kinks[kink_], end_) : end_;  // too short to tell
+    // A root at an end, or half a width away, needs nodes for itself.
+    const int least = !rule_.roots ? 1 : sizeof(T) == 4 ? (roots ? 10 : 6) : (roots ? 14 : 10);
+    *panel = Panel{a, b - a, panel_nodes<T>((b - a) / widest, least), roots, false};
+    a_ = b;
+  }
+
+  const Axis& axis_;
+  const PanelRule& rule_;
+  const Window& window_;
+  int64_t first_ = 0, last_ = 0;   // the elements of the stretch
+  int64_t j_ = 0;                  // the first of them beyond a
+  int64_t kink_ = 0;               // the first kink beyond a
+  double a_ = 0, end_ = 0, tail_ = 0;
+};
 
 }  // namespace torchsmooth

@@ -57,7 +57,7 @@ class RowMemory {
   explicit RowMemory(const Batch<T>& batch)
       : batch_(batch),
         order_(batch.n),
-        axis_(static_cast<std::size_t>((4 + batch.rule.kinks) * batch.n)),
+        axis_(static_cast<std::size_t>(axis_size(batch.n))),
         indices_(static_cast<std::size_t>(kMostGroups * 2 * batch.n)),
         scratch_(order_scratch(OrderTask{contest(batch.n), SortOutput::matrix, groups()}) *
                  static_cast<int64_t>(sizeof(T))) {}
@@ -87,11 +87,10 @@ class RowMemory {
       contest_.last = standing_.end();
     }
     const Axis& axis = contest_.axis;
-    double* const at = axis_.data();
-    fill_axis(axis.n, at, at + n, [&](int64_t j) { return static_cast<double>(x[source(j)]); },
+    fill_axis(axis, [&](int64_t j) { return static_cast<double>(x[source(j)]); },
               [&](int64_t j) { return static_cast<double>(batch_.scale_at(element, source(j))); });
     const int kinks = batch_.rule.kinks;
-    for (int64_t j = 0; j < axis.n; ++j) fill_kinks(batch_.rule, axis, j, axis.kinks + kinks * j);
+    fill_kinks(batch_.rule, axis);
     if (kinks > 1) std::sort(axis.kinks, axis.kinks + kinks * axis.n);
     return !(axis.n > 0) || axis.x[axis.n - 1] - axis.x[0] < 1e300;
   }
@@ -107,10 +106,7 @@ class RowMemory {
 
  private:
   Contest contest(int64_t finite) {
-    double* const at = axis_.data();
-    const int64_t n = batch_.n;
-    const Axis axis{finite, at, at + n, at + 2 * n, at + 3 * n, at + 4 * n};
-    return {batch_.law, batch_.window, axis, 0, finite};
+    return {batch_.law, batch_.window, make_axis(finite, batch_.n, axis_.data()), 0, finite};
   }
   // Of a matrix several groups are summed together, as long as they stay in the cache.
   int groups() const {

@@ -8,7 +8,7 @@ small_cases  every kernel of the family, at sizes that leave blocks and tiles pa
 
 from collections.abc import Iterator
 
-from . import noise, render, shortest_path, sort
+from . import noise, order_statistics, render, shortest_path, sort
 from .comparison import (
     Case as Case,
     Kernels as Kernels,
@@ -18,7 +18,7 @@ from .comparison import (
 )
 
 
-FAMILIES = [noise, sort, shortest_path, render]
+FAMILIES = [noise, sort, order_statistics, shortest_path, render]
 
 
 def cases() -> Iterator[Case]:

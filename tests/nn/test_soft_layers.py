@@ -135,8 +135,8 @@ LAYERS = {
         ts.Gumbel,
     ),
     "SoftArgMin": Layer(
-        lambda *args, **options: ts.nn.SoftArgMin(0, *args, mirrored=True, **options),
-        lambda x, law: ts.soft.argmin(x, 0, law, mirrored=True),
+        lambda *args, **options: ts.nn.SoftArgMin(0, *args, **options),
+        lambda x, law: ts.soft.argmin(x, 0, law),
         lambda x: one_hot(x.argmin(0), x.shape[0]).mT,
         ts.Gumbel,
     ),
@@ -147,43 +147,39 @@ LAYERS = {
         ts.Gumbel,
     ),
     "SoftAMin": Layer(
-        lambda *args, **options: ts.nn.SoftAMin(-1, *args, mirrored=True, **options),
-        lambda x, law: ts.soft.amin(x, -1, law, mirrored=True),
+        lambda *args, **options: ts.nn.SoftAMin(-1, *args, **options),
+        lambda x, law: ts.soft.amin(x, -1, law),
         lambda x: torch.amin(x, -1),
         ts.Gumbel,
     ),
-    "SoftArgMaxQuadrature": Layer(
-        lambda *args, **options: ts.nn.SoftArgMaxQuadrature(-1, *args, num_nodes=32, **options),
-        lambda x, law: ts.soft.argmax_quadrature(x, -1, law, num_nodes=32),
+    "SoftArgMax by quadrature": Layer(
+        lambda *args, **options: ts.nn.SoftArgMax(-1, *args, **options),
+        lambda x, law: ts.soft.argmax(x, -1, law),
         lambda x: one_hot(x.argmax(-1), x.shape[-1]),
     ),
-    "SoftArgMinQuadrature": Layer(
-        lambda *args, **options: ts.nn.SoftArgMinQuadrature(0, *args, num_nodes=32, **options),
-        lambda x, law: ts.soft.argmin_quadrature(x, 0, law, num_nodes=32),
+    "SoftArgMin by quadrature": Layer(
+        lambda *args, **options: ts.nn.SoftArgMin(0, *args, **options),
+        lambda x, law: ts.soft.argmin(x, 0, law),
         lambda x: one_hot(x.argmin(0), x.shape[0]).mT,
     ),
-    "SoftTopKMaskQuadrature": Layer(
-        lambda *args, **options: ts.nn.SoftTopKMaskQuadrature(2, 0, *args, num_nodes=32, **options),
-        lambda x, law: ts.soft.topk_mask_quadrature(x, 2, 0, law, num_nodes=32),
+    "SoftTopKMask": Layer(
+        lambda *args, **options: ts.nn.SoftTopKMask(2, *args, dim=0, **options),
+        lambda x, law: ts.soft.topk_mask(x, 2, law, dim=0),
         lambda x: one_hot(x.topk(2, 0).indices, x.shape[0]).sum(0).mT,
     ),
-    "SoftTopKMaskQuadrature of the smallest": Layer(
-        lambda *args, **options: ts.nn.SoftTopKMaskQuadrature(
-            3, -1, *args, largest=False, num_nodes=32, **options
-        ),
-        lambda x, law: ts.soft.topk_mask_quadrature(x, 3, -1, law, largest=False, num_nodes=32),
+    "SoftTopKMask of the smallest": Layer(
+        lambda *args, **options: ts.nn.SoftTopKMask(3, *args, largest=False, **options),
+        lambda x, law: ts.soft.topk_mask(x, 3, law, largest=False),
         lambda x: 1 - one_hot(x.argmax(-1), x.shape[-1]),
     ),
-    "SoftAMaxQuadrature": Layer(
-        lambda *args, **options: ts.nn.SoftAMaxQuadrature(-1, *args, num_nodes=32, **options),
-        lambda x, law: ts.soft.amax_quadrature(x, -1, law, num_nodes=32),
+    "SoftAMax by quadrature": Layer(
+        lambda *args, **options: ts.nn.SoftAMax(-1, *args, **options),
+        lambda x, law: ts.soft.amax(x, -1, law),
         lambda x: torch.amax(x, -1),
     ),
-    "SoftAMinQuadrature": Layer(
-        lambda *args, **options: ts.nn.SoftAMinQuadrature(
-            0, *args, keepdim=True, num_nodes=32, **options
-        ),
-        lambda x, law: ts.soft.amin_quadrature(x, 0, law, keepdim=True, num_nodes=32),
+    "SoftAMin by quadrature": Layer(
+        lambda *args, **options: ts.nn.SoftAMin(0, *args, keepdim=True, **options),
+        lambda x, law: ts.soft.amin(x, 0, law, keepdim=True),
         lambda x: torch.amin(x, 0, True),
     ),
     "SoftCond": Layer(
@@ -275,7 +271,7 @@ def test_hard_in_evaluation(layer: Layer) -> None:
 @pytest.mark.parametrize(
     "name",
     "SoftSign SoftAbs SoftReLU SoftClamp SoftThreshold SoftHardshrink SoftRound SoftMaximum "
-    "SoftMinimum SoftAMax SoftAMin SoftAMaxQuadrature SoftCond".split(),
+    "SoftMinimum SoftAMax SoftAMin SoftTopKMask SoftCond".split(),
 )
 def test_hard_gradient(name: str) -> None:
     """The one that torch gives its operator."""
@@ -349,7 +345,7 @@ def test_the_scale_has_dimensions_too(name: str) -> None:
     """A scale per row, or with one more dimension: hard results have the shape of smooth ones."""
     layer = LAYERS[name]
     inputs = example(layer, torch.float32)
-    scales = [(5, 1), (2, 5, 4)] if "Quadrature" not in name else [(5, 1)]
+    scales = [(5, 1), (2, 5, 4)]
     if name in ("SoftCond", "SoftWhile"):  # a scale per margin
         scales = [(5,)]
     for shape in scales:
@@ -486,11 +482,8 @@ def test_representation() -> None:
         (ts.nn.SoftAbs(law, eval_mode="hard"), ("SoftAbs(Logistic(scale=0.3)", "'hard'")),
         (ts.nn.SoftClamp(-1, 2.5, law), ("learn_scale=False", "lo=-1, hi=2.5")),
         (ts.nn.SoftQuantize([0, 1], law), ("levels=<torch.float32 tensor of shape (2,)>",)),
-        (ts.nn.SoftAMin(1, ts.Gumbel(), mirrored=True), ("dim=1, mirrored=True, keepdim=False",)),
-        (
-            ts.nn.SoftTopKMaskQuadrature(3, -1, law),
-            ("dim=-1, k=3, largest=True, num_nodes=128",),
-        ),
+        (ts.nn.SoftAMin(1, ts.Gumbel()), ("dim=1, keepdim=False",)),
+        (ts.nn.SoftTopKMask(3, law), ("dim=-1, k=3, largest=True",)),
         (
             ts.nn.SoftCond(torch.sum, nn.Identity(), torch.neg, law),
             ("Logistic(scale=0.3)", "margin_fn=sum, else_fn=neg", "(then_fn): Identity()"),
@@ -520,7 +513,7 @@ compiler = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::Fut
 @pytest.mark.parametrize(
     "name",
     "SoftHeaviside SoftReLU SoftClamp SoftRound SoftQuantize SoftMaximum SoftEqual SoftArgMax "
-    "SoftAMax SoftArgMaxQuadrature SoftTopKMaskQuadrature SoftAMinQuadrature SoftCond".split(),
+    "SoftAMax SoftArgMin SoftTopKMask SoftAMin SoftCond".split(),
 )
 def test_compiled(name: str) -> None:
     """One graph for all scales, and one of the hard operator, with the same gradients."""
@@ -548,7 +541,7 @@ def test_compiled(name: str) -> None:
 @pytest.mark.parametrize("training", [True, False], ids=["smooth", "hard"])
 @pytest.mark.parametrize(
     "name",
-    "SoftHeaviside SoftClamp SoftRound SoftQuantize SoftGreater SoftArgMax SoftAMaxQuadrature "
+    "SoftHeaviside SoftClamp SoftRound SoftQuantize SoftGreater SoftArgMax SoftAMin "
     "SoftCond".split(),
 )
 def test_exported(name: str, training: bool) -> None:
@@ -688,7 +681,7 @@ LAW = ts.Gaussian()
         (lambda: ts.nn.SoftRound(ts.Cauchy()), ValueError, ("must have a mean", "Cauchy")),
         (lambda: ts.nn.SoftMaximum(ts.Cauchy()), ValueError, ("must have a mean", "Cauchy")),
         (
-            lambda: ts.nn.SoftAMaxQuadrature(0, ts.Cauchy()),
+            lambda: ts.nn.SoftAMin(0, ts.Cauchy()),
             ValueError,
             ("must have a mean", "Cauchy"),
         ),
@@ -704,13 +697,7 @@ LAW = ts.Gaussian()
             ValueError,
             ("scale_matrix", "scale="),
         ),
-        (lambda: ts.nn.SoftArgMax(0, LAW), ValueError, ("Gumbel", "argmax", "Gaussian")),
-        (lambda: ts.nn.SoftAMax(0, LAW), ValueError, ("Gumbel", "amax", "Gaussian")),
-        (
-            lambda: ts.nn.SoftArgMin(0, ts.Gumbel(), mirrored=False),
-            ValueError,
-            ("mirrored must be True", "argmin_quadrature"),
-        ),
+        (lambda: ts.nn.SoftAMax(0, ts.Cauchy()), ValueError, ("mean", "Cauchy", "quantile")),
         (lambda: ts.nn.SoftClamp(1.0, 0.0, LAW), ValueError, ("lo must not be larger", "hi=0.0")),
         (lambda: ts.nn.SoftClamp("a", 0.0, LAW), TypeError, ("lo must be a number", "got 'a'")),
         (
@@ -728,14 +715,9 @@ LAW = ts.Gaussian()
         (lambda: ts.nn.SoftQuantize([1.0, 0.0], LAW), ValueError, ("levels must be", "increasing")),
         (lambda: ts.nn.SoftQuantize([], LAW), ValueError, ("levels must be", "increasing")),
         (
-            lambda: ts.nn.SoftTopKMaskQuadrature(0, -1, LAW),
+            lambda: ts.nn.SoftTopKMask(-1, LAW),
             ValueError,
-            ("k must be at least 1", "got 0"),
-        ),
-        (
-            lambda: ts.nn.SoftArgMaxQuadrature(-1, LAW, num_nodes=1),
-            ValueError,
-            ("num_nodes must be at least 2", "got 1"),
+            ("k must be at least 0", "got -1"),
         ),
         (lambda: ts.nn.SoftAMax(-1, ts.Gumbel(), keepdim=1), TypeError, ("keepdim must be",)),
         (
@@ -766,9 +748,9 @@ def test_at_construction(
     [
         (ts.nn.SoftAbs, torch.tensor([1]), TypeError, "x must be a floating-point tensor"),
         (ts.nn.SoftAbs, 1.0, TypeError, "x must be a torch.Tensor"),
-        (lambda *a, **o: ts.nn.SoftAMaxQuadrature(2, *a, **o), torch.ones(3), ValueError, "dim"),
-        (lambda *a, **o: ts.nn.SoftAMaxQuadrature(0, *a, **o), torch.ones(0), ValueError, "least"),
-        (lambda *a, **o: ts.nn.SoftTopKMaskQuadrature(4, 0, *a, **o), torch.ones(3), ValueError,
+        (lambda *a, **o: ts.nn.SoftAMin(2, *a, **o), torch.ones(3), ValueError, "dim"),
+        (lambda *a, **o: ts.nn.SoftAMin(0, *a, **o), torch.ones(0), ValueError, "least"),
+        (lambda *a, **o: ts.nn.SoftTopKMask(4, *a, **o), torch.ones(3), ValueError,
          "k must be at most"),
         (lambda *a, **o: ts.nn.SoftCond(torch.round, torch.neg, torch.abs, *a, **o),
          torch.tensor([1]), TypeError, "margin must be a floating-point tensor"),

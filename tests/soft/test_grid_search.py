@@ -1,5 +1,6 @@
 """Grid search against softmax, the difference law of two points, and the hard search."""
 
+import itertools
 import math
 from typing import Any
 
@@ -19,10 +20,18 @@ def doubles(*values: float) -> Tensor:
 GRID = doubles(0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def test_mirrored_gumbel_noise_gives_the_softmax() -> None:
+def test_gumbel_noise_by_enumeration() -> None:
     values = doubles(0.3, -0.1, 0.2, 0.5, 0.0)
-    got = soft.grid_search(lambda _: values, GRID, ts.Gumbel(0.3), mirrored=True)
-    p = torch.softmax(-values / 0.3, 0)
+    got = soft.grid_search(lambda _: values, GRID, ts.Gumbel(0.3))
+    # The smallest noisy value is the last one in Plackett and Luce's law of the order.
+    weights = (values / 0.3).exp().tolist()
+    expected = [0.0] * 5
+    for order in itertools.permutations(range(5)):
+        p, rest = 1.0, sum(weights)
+        for i in order:
+            p, rest = p * weights[i] / rest, rest - weights[i]
+        expected[order[-1]] += p
+    p = doubles(*expected)
     torch.testing.assert_close(got.probability, p)
     torch.testing.assert_close(got.argmin, p @ GRID)
     torch.testing.assert_close(got.min, p @ values)
@@ -46,17 +55,15 @@ def test_two_points(law: ts.AbstractDistribution, difference: Any) -> None:
         assert got.min.item() == pytest.approx(1 + gap * (1 - p), rel=1e-7)
 
 
-@pytest.mark.parametrize(
-    ("law", "mirrored"), [(ts.Gumbel, True), (ts.Gaussian, False), (ts.Triangular, False)]
-)
-def test_the_hard_limit(law: type[ts.AbstractDistribution], mirrored: bool) -> None:
+@pytest.mark.parametrize("law", [ts.Gumbel, ts.Gaussian, ts.Triangular])
+def test_the_hard_limit(law: type[ts.AbstractDistribution]) -> None:
     points = torch.randn(30, 2, dtype=torch.float64)
     center = doubles(0.3, -0.2).requires_grad_()
 
     def f(x: Tensor) -> Tensor:
         return ((x - center) ** 2).sum(-1)
 
-    got = soft.grid_search(f, points, law(1e-7), mirrored=mirrored)
+    got = soft.grid_search(f, points, law(1e-7))
     best = f(points).argmin()
     torch.testing.assert_close(got.argmin, points[best])
     torch.testing.assert_close(got.min, f(points)[best])
@@ -65,29 +72,23 @@ def test_the_hard_limit(law: type[ts.AbstractDistribution], mirrored: bool) -> N
     torch.testing.assert_close(slope, 2 * (center - points[best]).detach())
 
 
-@pytest.mark.parametrize(
-    ("law", "mirrored"), [(ts.Gumbel, True), (ts.Gaussian, False), (ts.Logistic, False)]
-)
-def test_derivatives(law: type[ts.AbstractDistribution], mirrored: bool) -> None:
+@pytest.mark.parametrize("law", [ts.Gumbel, ts.Gaussian, ts.Logistic])
+def test_derivatives(law: type[ts.AbstractDistribution]) -> None:
     def search(theta: Tensor, grid: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        found = soft.grid_search(
-            lambda x: (x - theta.unsqueeze(-1)) ** 2, grid, law(scale), mirrored=mirrored
-        )
+        found = soft.grid_search(lambda x: (x - theta.unsqueeze(-1)) ** 2, grid, law(scale))
         return found.argmin, found.min
 
     inputs = [t.requires_grad_() for t in (doubles(0.2, 0.7), GRID.clone(), doubles(0.3))]
     assert gradcheck(search, inputs)
 
 
-@pytest.mark.parametrize(("law", "mirrored"), [(ts.Gumbel(0.1), True), (ts.Gaussian(0.1), False)])
-def test_points_of_infinite_value_are_never_chosen(
-    law: ts.AbstractDistribution, mirrored: bool
-) -> None:
+@pytest.mark.parametrize("law", [ts.Gumbel(0.1), ts.Gaussian(0.1)])
+def test_points_of_infinite_value_are_never_chosen(law: ts.AbstractDistribution) -> None:
     theta = doubles(0.3).requires_grad_()
 
     def search(grid: Tensor) -> soft.GridSearch:
         return soft.grid_search(
-            lambda x: torch.where(x > 0.6, math.inf, (x - theta) ** 2), grid, law, mirrored=mirrored
+            lambda x: torch.where(x > 0.6, math.inf, (x - theta) ** 2), grid, law
         )
 
     got, expected = search(GRID), search(GRID[:3])
@@ -115,20 +116,18 @@ def test_nan_stays_in_its_element() -> None:
 
 
 @pytest.mark.parametrize(
-    ("f", "grid", "law", "mirrored", "error", "message"),
+    ("f", "grid", "law", "error", "message"),
     [
-        (1.0, GRID, ts.Gaussian(), False, TypeError, "f must be a function"),
-        (abs, [1.0], ts.Gaussian(), False, TypeError, "grid must be a torch.Tensor"),
-        (abs, doubles(), ts.Gaussian(), False, ValueError, "at least one point"),
-        (abs, torch.tensor(1.0), ts.Gaussian(), False, ValueError, "at least one point"),
-        (lambda x: x.sum(), GRID, ts.Gaussian(), False, ValueError, "f must return 5 values"),
-        (lambda x: 1.0, GRID, ts.Gaussian(), False, TypeError, "the value of f"),
-        (abs, GRID, ts.Gaussian(), True, ValueError, "distribution must be a Gumbel"),
-        (abs, GRID, ts.Gumbel(), 1, TypeError, "mirrored must be True or False"),
+        (1.0, GRID, ts.Gaussian(), TypeError, "f must be a function"),
+        (abs, [1.0], ts.Gaussian(), TypeError, "grid must be a torch.Tensor"),
+        (abs, doubles(), ts.Gaussian(), ValueError, "at least one point"),
+        (abs, torch.tensor(1.0), ts.Gaussian(), ValueError, "at least one point"),
+        (lambda x: x.sum(), GRID, ts.Gaussian(), ValueError, "f must return 5 values"),
+        (lambda x: 1.0, GRID, ts.Gaussian(), TypeError, "the value of f"),
     ],
 )
 def test_what_cannot_be_searched(
-    f: Any, grid: Any, law: Any, mirrored: Any, error: type[Exception], message: str
+    f: Any, grid: Any, law: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        soft.grid_search(f, grid, law, mirrored=mirrored)
+        soft.grid_search(f, grid, law)

@@ -23,7 +23,7 @@ def test_operands_that_do_not_fit() -> None:
         (lambda: soft.clamp(x, other, 1.0, noise), "x, lo, hi"),
         (lambda: soft.maximum(x, other, noise), "a, b"),
         (lambda: soft.greater(x, other, noise), "a, b"),
-        (lambda: soft.amax_quadrature(x, 0, ts.Gaussian(other + 1)), "x, scale"),
+        (lambda: soft.amax(x, 0, ts.Gaussian(other + 1)), "x, scale"),
         (lambda: soft.cond(x, abs, abs, x, distribution=ts.Gaussian(other + 1)), "margin, scale"),
         (lambda: soft.take_along_dim(x.expand(4, 3), x.expand(5, 3), 1), "x, soft_index"),
     ]:

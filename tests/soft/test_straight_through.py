@@ -90,7 +90,7 @@ def test_compiles_whole() -> None:
 
 def test_topk_mask() -> None:
     x = torch.tensor([0.1, 2.0, 1.0], requires_grad=True)
-    expected = soft.topk_mask_quadrature(x, 2, 0, ts.Gaussian(0.5))
+    expected = soft.topk_mask(x, 2, ts.Gaussian(0.5), dim=0)
     mask = straight_through(torch.tensor([0.0, 1.0, 1.0]), expected)
     assert mask.tolist() == [0, 1, 1]
     weights = torch.tensor([1.0, 2.0, 3.0])

@@ -1,7 +1,7 @@
 """Extrema and sorting, replaced.
 
 Each function gets the block's options and torch's own arguments, and returns what it ran and the
-result. Extrema are exact under Gumbel noise and for short rows; everything else is sampled.
+result. Extrema are exact; everything else is sampled.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import functional, soft
-from ..distributions import AbstractDistribution, Gumbel
+from ..distributions import AbstractDistribution
 from ..samplers import seed_tensor
 from .options import Options
 from .origins import OrderStatistic, remember
@@ -19,9 +19,6 @@ from .soft_tensors import SoftIndex, refusal
 
 
 Result = tuple[str, Any]
-
-# The exact integrals over a dimension cost the square of its size.
-_LONGEST_INTEGRATED = 32
 
 
 def _rows(o: Options, x: Tensor, dim: int) -> tuple[Tensor, AbstractDistribution]:
@@ -47,40 +44,22 @@ def _kept(p: Tensor, dim: int, input: Tensor) -> Tensor:
     return p.unsqueeze(dim % input.ndim) if input.ndim else p
 
 
-def _common(law: AbstractDistribution) -> bool:
-    """Whether the closed forms of the Gumbel law hold: one scale along the dimension."""
-    scale = law.scale
-    one = not isinstance(scale, Tensor) or scale.ndim == 0 or scale.shape[-1] == 1
-    return isinstance(law, Gumbel) and one
-
-
 def _sampling(o: Options, like: Tensor) -> dict[str, Any]:
     return {"num_samples": o.num_samples, "seed": seed_tensor(o.seed, like.device)}
 
 
 def _extremum(o: Options, rows: Tensor, law: AbstractDistribution, largest: bool) -> Result:
     """[..., n] -> [...]"""
-    if largest and _common(law):
-        return "ts.soft.amax", soft.amax(rows, -1, law)
-    if rows.shape[-1] <= _LONGEST_INTEGRATED:
-        twin = soft.amax if largest else soft.amin
-        return f"ts.soft.{twin.__name__}", twin(rows, -1, law)
-    law.mean()  # raises if there is none
-    value = functional.quantile(rows, 1.0 if largest else 0.0, law, **_sampling(o, rows))
-    return "ts.functional.quantile", value
+    twin = soft.amax if largest else soft.amin
+    return f"ts.soft.{twin.__name__}", twin(rows, -1, law)
 
 
 def _place_of_extremum(
     o: Options, rows: Tensor, law: AbstractDistribution, largest: bool
 ) -> Result:
     """[..., n] -> [..., n]"""
-    if largest and _common(law):
-        return "ts.soft.argmax", soft.argmax(rows, -1, law)
-    if rows.shape[-1] <= _LONGEST_INTEGRATED:
-        twin = soft.argmax if largest else soft.argmin
-        return f"ts.soft.{twin.__name__}", twin(rows, -1, law)
-    first = functional.topk(rows, 1, law, largest=largest, **_sampling(o, rows))
-    return "ts.functional.topk", first.squeeze(-2)
+    twin = soft.argmax if largest else soft.argmin
+    return f"ts.soft.{twin.__name__}", twin(rows, -1, law)
 
 
 def among_first(o: Options) -> Callable[[OrderStatistic, int], Tensor]:

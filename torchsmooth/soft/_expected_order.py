@@ -111,7 +111,7 @@ def _without_kernel(x: Tensor, scale: Tensor, law: AbstractDistribution, task: S
     if len(batch_shape) > 0:
         raise ValueError(
             "distribution must wrap a law without a batch_shape, because the noise of all elements "
-            f"must have one law here, got {tuple(batch_shape)}; pass a law of scalar parameters, "
+            f"must have one law here, got {tuple(batch_shape)}; pass a law of scalar parameters "
             "and a scale for each element"
         )
     if not values_are_readable(x):

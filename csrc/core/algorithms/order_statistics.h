@@ -24,7 +24,9 @@
 // a vector on a CPU. `Lanes` says how: Value (T), V, kOwn (lanes of V), kCount (nodes that are
 // evaluated together, by all threads that share them), kStride (between the cells of an array of
 // this thread), lane, put (a node into a group), sum (over all nodes), low and high (of the first
-// and the last node of the thread), fused (a b + c), total (of an array over elements).
+// and the last node of the thread), fused (a b + c), total (of an array over elements). Threads that
+// share a row do the same at the same time: what they share the one that leads() writes, between two
+// calls of sync().
 #pragma once
 
 #include "../nodes.h"
@@ -88,20 +90,23 @@ struct NodeGroup {
   }
 
   // Evaluates the law for the elements that reach the nodes, which lie in [low, high].
-  TS_HD void evaluate(Law law, const Window& window, const Axis& axis, double low, double high) {
+  TS_HD_CALLED void evaluate(Law law, const Window& window, const Axis& axis, double low, double high) {
     for (int l = 0; l < Lanes::kOwn; ++l) Lanes::lane(w, l) = static_cast<T>(weight[l]);
     below = active = 0;
+    Lanes::sync();
     for (int64_t j = 0; j < axis.n; ++j) {
-      slot[j] = -1;
+      int32_t place = -1;
       if (axis.x[j] + window.above * axis.scale[j] < low) {
         ++below;
       } else if (axis.x[j] - window.below * axis.scale[j] <= high) {
-        slot[j] = static_cast<int32_t>(active);
-        element[active++] = static_cast<int32_t>(j);
+        place = static_cast<int32_t>(active++);
+        if (Lanes::leads()) element[place] = static_cast<int32_t>(j);
       }
+      if (Lanes::leads()) slot[j] = place;
     }
+    Lanes::sync();
     for (int64_t a = 0; a < active; ++a) {
-      const double x = axis.x[element[a]], inverse = 1 / axis.scale[element[a]];
+      const double x = axis.x[element[a]], inverse = axis.rate[element[a]];
       for (int l = 0; l < Lanes::kOwn; ++l)
         Lanes::lane(noise[a], l) = static_cast<T>((t[l] - x) * inverse);
     }
@@ -112,7 +117,7 @@ struct NodeGroup {
   template <class L>
   TS_HD void evaluate_law(L, const Axis& axis) {
     for (int64_t a = 0; a < active; ++a) {
-      const T inverse = static_cast<T>(1 / axis.scale[element[a]]);
+      const T inverse = static_cast<T>(axis.rate[element[a]]);
       TS_LANES
       for (int l = 0; l < Lanes::kOwn; ++l) {
         const Tails<T> tails = L::tails(Lanes::lane(noise[a], l));
@@ -133,28 +138,34 @@ TS_HD void for_each_group(Law law, const Axis& axis, const Window& window, Crowd
   using T = typename Lanes::Value;
   PanelRule rule{};
   with_law(law, [&](auto l) { rule = decltype(l)::template panels<T>(); });
-  int ready = 0, filled = 0;
-  double low = 0, high = 0;
-  const auto put = [&](double t, double weight) {
-    if (filled == 0) low = t;
-    high = t;
-    Lanes::put(groups[ready], filled++, t, weight);
-    if (filled < Lanes::kCount) return;
-    filled = 0;
-    groups[ready].evaluate(law, window, axis, low, high);
-    if (++ready < capacity) return;
-    take(ready);
-    ready = 0;
-  };
-  for_each_panel<T>(axis, rule, window, crowding, [&](const Panel& panel) {
-    for (int k = 0; k < panel.count; ++k) {
-      double t, weight;
-      panel.node(table, k, &t, &weight);
-      put(t, weight);
+  Lanes::sync();
+  if (Lanes::leads()) lay_cones(axis, rule, window, crowding);
+  Lanes::sync();
+  PanelWalk walk(axis, rule, window);
+  Panel panel{};
+  int used = 0;  // nodes of the panel
+  for (bool more = true; more;) {
+    int ready = 0;
+    while (ready < capacity && more) {
+      double low = 0, high = 0, t, weight;
+      int filled = 0;
+      while (filled < Lanes::kCount && more) {
+        if (used == panel.count) {
+          more = walk.template next<T>(&panel);
+          used = 0;
+          continue;
+        }
+        panel.node(table, used++, &t, &weight);
+        if (filled == 0) low = t;
+        high = t;
+        Lanes::put(groups[ready], filled++, t, weight);
+      }
+      if (filled == 0) break;
+      while (filled < Lanes::kCount) Lanes::put(groups[ready], filled++, high, 0.0);
+      groups[ready++].evaluate(law, window, axis, low, high);
     }
-  });
-  while (filled > 0) put(high, 0.0);
-  if (ready > 0) take(ready);
+    if (ready > 0) take(ready);
+  }
 }
 
 // The factors q + p z are 1 at z = 1 only to rounding, and n of them together would be off n times as
@@ -327,21 +338,25 @@ struct Standing {
 // Places are counted from the middle one. Distances of more than 2^40 scales are infinite: the scale
 // is raised instead, so that a double tells the nodes apart.
 template <class Element, class Scale>
-TS_HD void fill_axis(int64_t n, double* x, double* scale, Element&& element, Scale&& scale_of) {
-  const double origin = n > 0 ? element(n / 2) : 0;
-  const double spread = n > 0 ? element(n - 1) - element(0) : 0;
-  for (int64_t j = 0; j < n; ++j) {
-    x[j] = element(j) - origin;
-    scale[j] = most_of(scale_of(j), spread * 9.094947017729282e-13);
+TS_HD void fill_axis(const Axis& axis, Element&& element, Scale&& scale) {
+  const double origin = axis.n > 0 ? element(axis.n / 2) : 0;
+  const double spread = axis.n > 0 ? element(axis.n - 1) - element(0) : 0;
+  for (int64_t j = 0; j < axis.n; ++j) {
+    axis.x[j] = element(j) - origin;
+    axis.scale[j] = most_of(scale(j), spread * 9.094947017729282e-13);
+    axis.rate[j] = 1 / axis.scale[j];
   }
 }
 
-// Writes where the density of element j has kinks, rule.kinks numbers.
-TS_HD void fill_kinks(const PanelRule& rule, const Axis& axis, int64_t j, double* kinks) {
-  if (rule.kinks & 1) *kinks++ = axis.x[j];
-  if (rule.kinks & 2) {
-    *kinks++ = axis.x[j] - axis.scale[j];
-    *kinks++ = axis.x[j] + axis.scale[j];
+// Writes where the densities have kinks, element by element: to be sorted if there are several.
+TS_HD void fill_kinks(const PanelRule& rule, const Axis& axis) {
+  double* kink = axis.kinks;
+  for (int64_t j = 0; j < axis.n; ++j) {
+    if (rule.kinks & 1) *kink++ = axis.x[j];
+    if (rule.kinks & 2) {
+      *kink++ = axis.x[j] - axis.scale[j];
+      *kink++ = axis.x[j] + axis.scale[j];
+    }
   }
 }
 

@@ -24,6 +24,8 @@ struct VectorLanes {
   static constexpr int kCount = kOwn;
   static constexpr int kStride = 1;
 
+  static TS_HD bool leads() { return true; }
+  static TS_HD void sync() {}
   static TS_HD T& lane(V& v, int l) { return reinterpret_cast<T*>(&v)[l]; }
   static TS_HD T low(const V& v) { return v[0]; }
   static TS_HD T high(const V& v) { return v[kOwn - 1]; }
