@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .._smoothing import Smoothed, SupportsSubmit, smooth
-from .._typing import Inputs, StatisticName
+from .._typing import Inputs, NanPolicy, StatisticName
 from ..distributions import AbstractDistribution, Logistic
 from ..statistics import AbstractStatistic, Covariance
 from ._sampled_layer import AbstractSampledLayer, SampledLayerOptions
@@ -44,9 +44,9 @@ class Smooth(AbstractSampledLayer):
 
     - `f`: as for `torchsmooth.smooth`. If it is a module, its parameters belong to the layer, and
         get their ordinary gradient, that of the average over the samples.
-    - `statistic`, `event_dim`, `vectorized`, `inputs`, `chunk_size`, `check`: as for
-        `torchsmooth.smooth`. There is no covariance without noise: `torchsmooth.Covariance` has no
-        `eval_mode="hard"`.
+    - `statistic`, `event_dim`, `vectorized`, `inputs`, `chunk_size`, `check`, `nan_policy`: as
+        for `torchsmooth.smooth`. There is no covariance without noise: `torchsmooth.Covariance`
+        has no `eval_mode="hard"`.
     - `executor`, `process_group`: as for `torchsmooth.smooth`. They belong to the process: copies
         of the layer and what is pickled of it come without them.
     - `distribution`, and all other keywords: as for `AbstractSampledLayer`.
@@ -73,6 +73,7 @@ class Smooth(AbstractSampledLayer):
         executor: SupportsSubmit | None = None,
         process_group: ProcessGroup | None = None,
         check: bool = True,
+        nan_policy: NanPolicy = "propagate",
         **options: Unpack[SampledLayerOptions],
     ) -> None:
         super().__init__(distribution, **options)
@@ -85,6 +86,7 @@ class Smooth(AbstractSampledLayer):
         self.executor = executor
         self.process_group = process_group
         self.check = check
+        self.nan_policy: NanPolicy = nan_policy
         self._passed = False  # what `check` looks for
         if f is None:  # for torchsmooth.smooth, that is a decorator
             raise TypeError("f must be callable, got None; pass what is to be smoothed")
@@ -96,6 +98,7 @@ class Smooth(AbstractSampledLayer):
             self.distribution,
             statistic=self.statistic,
             check=self.check and not self._passed,
+            nan_policy=self.nan_policy,
             **self._calling,
             **self.sampling,
         )
@@ -142,7 +145,12 @@ class Smooth(AbstractSampledLayer):
         return once(x.detach(), x.detach(), *args)
 
     def extra_repr(self) -> str:
-        own = {"statistic": self.statistic, **self._calling, "check": self.check}
+        own = {
+            "statistic": self.statistic,
+            **self._calling,
+            "check": self.check,
+            "nan_policy": self.nan_policy,
+        }
         f = "" if isinstance(self.f, nn.Module) else f"{getattr(self.f, '__qualname__', self.f)}, "
         options = ", ".join(f"{name}={value!r}" for name, value in own.items())
         return f"{f}{super().extra_repr()}, {options}"
