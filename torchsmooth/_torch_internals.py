@@ -67,6 +67,17 @@ def refuse_nested_forward_mode() -> None:
         )
 
 
+def frames_of_the_package() -> int:
+    """The `stacklevel` that puts a warning of the caller at the user's line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in (
+        "torchsmooth",
+        "torch",  # layers are called through torch.nn
+    ):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 # Tensors that transforms have wrapped.
 
 
