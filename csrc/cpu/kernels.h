@@ -15,6 +15,10 @@ struct Range {
   int64_t end;
 };
 
+// Of sums over samples, after so many at the latest no digits are kept in T. A kernel that is called
+// for [a, a + kFlushed) and then for what is left gives the same sums as at once.
+constexpr int64_t kFlushed = 128 * kBlock;
+
 template <class T>
 struct Kernels {
   // out[(i - begin) * n + j] = word of sample i, dimension j.

@@ -27,16 +27,17 @@ NAMES = (
 TWINS_ON_CUDA = ("hard_shortest_path_graph",)
 
 
+LIBRARY = Path(__file__).parent.parent / "_C.so"
+
+
 def _load() -> None:
-    folder = Path(__file__).parent.parent
-    library = folder / "_C.so"
-    if not library.exists():
+    if not LIBRARY.exists():
         raise ImportError(
-            f"torchsmooth is not built: {library} is missing. Build it with 'pip install .', or in "
+            f"torchsmooth is not built: {LIBRARY} is missing. Build it with 'pip install .', or in "
             "place, to work on the sources, with 'python setup.py build_ext --inplace'"
         )
-    torch.ops.load_library(str(library))
-    cuda = folder / "_C_cuda.so"
+    torch.ops.load_library(str(LIBRARY))
+    cuda = LIBRARY.with_name("_C_cuda.so")
     if torch.version.cuda is not None and cuda.exists():
         torch.ops.load_library(str(cuda))
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .._torch_internals import below_autograd
 from . import reference
 from .fused_op import Drawing, Estimator
+from .interrupts import interruptible
 from .library import ops, register_twin
 
 
@@ -114,7 +114,7 @@ class RenderOp(NamedTuple):
     ) -> tuple[Tensor, Tensor, Tensor]:
         tensors = x, *extras, scale, seed, directions
         options = *self.drawing, *self.view, *self.estimator
-        return below_autograd(ops.render.default, *tensors, *options, jacobian)
+        return interruptible(ops.render.default, *tensors, *options, jacobian)
 
     def gradients(
         self,
@@ -127,7 +127,7 @@ class RenderOp(NamedTuple):
         directions: Tensor,
         *extras: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        return below_autograd(
+        return interruptible(
             ops.render_backward.default,
             grad,
             center,
@@ -156,4 +156,4 @@ def hard_render(
     output: str,
 ) -> Tensor:  # [B, size, size]
     """The op `hard_render`."""
-    return below_autograd(ops.hard_render.default, pose.detach(), vertices, faces, size, output)
+    return interruptible(ops.hard_render.default, pose.detach(), vertices, faces, size, output)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from .._checks import GridOptions
-from .._torch_internals import below_autograd
 from . import reference
 from .fused_op import Drawing, Estimator, no_jacobians
+from .interrupts import interruptible
 from .library import ops, register_twin
 
 
@@ -92,7 +92,7 @@ class PathOp(NamedTuple):
         directions: Tensor,
         *extras: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        mean = below_autograd(
+        mean = interruptible(
             ops.shortest_path.default,
             x,
             scale,
@@ -114,7 +114,7 @@ class PathOp(NamedTuple):
         directions: Tensor,
         *extras: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        return below_autograd(
+        return interruptible(
             ops.shortest_path_backward.default,
             grad,
             center,
@@ -135,7 +135,7 @@ class PathOp(NamedTuple):
 
 def hard_shortest_path(weights: Tensor, grid: GridOptions) -> Tensor:  # [R, H, W] -> [R, H, W]
     """The op `hard_shortest_path`."""
-    return below_autograd(ops.hard_shortest_path.default, weights.detach(), *grid)
+    return interruptible(ops.hard_shortest_path.default, weights.detach(), *grid)
 
 
 def hard_shortest_path_graph(
@@ -147,7 +147,7 @@ def hard_shortest_path_graph(
     min_weight: float,
 ) -> Tensor:  # [R, E]
     """The op `hard_shortest_path_graph`."""
-    return below_autograd(
+    return interruptible(
         ops.hard_shortest_path_graph.default,
         weights.detach(),
         indptr,

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .._torch_internals import below_autograd
 from . import reference
 from .fused_op import Drawing, Estimator
+from .interrupts import interruptible
 from .library import ops, register_twin
 from .reference.sort import sort_outcome
 
@@ -116,7 +116,7 @@ class SortOp(NamedTuple):
     ) -> tuple[Tensor, Tensor, Tensor]:
         tensors = x, scale, seed, directions
         options = *self.drawing, *self.task, *self.estimator
-        return below_autograd(ops.sort.default, *tensors, *options, jacobian)
+        return interruptible(ops.sort.default, *tensors, *options, jacobian)
 
     def gradients(
         self,
@@ -129,7 +129,7 @@ class SortOp(NamedTuple):
         directions: Tensor,
         *extras: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        return below_autograd(
+        return interruptible(
             ops.sort_backward.default,
             grad,
             center,
