@@ -4,7 +4,8 @@
 is found and torch is a CUDA build, with or without a GPU in the machine. Environment variables:
 
 TORCHSMOOTH_CUDA      0: do not build `_C_cuda`; 1: build it or fail.
-TORCH_CUDA_ARCH_LIST  the architectures of `_C_cuda` (default "8.0;9.0+PTX").
+TORCH_CUDA_ARCH_LIST  the architectures of `_C_cuda` (default "7.5;8.0;8.6;9.0;10.0;12.0+PTX").
+TORCHSMOOTH_SANITIZE  1: `_C` reports memory errors and undefined behaviour while it runs; slow.
 MAX_JOBS              compilers that run at the same time.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import torch
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
 
 def point_at_nvcc() -> None:
@@ -68,6 +70,9 @@ CXX = [
     # Vectors wider than the machine's are passed between functions that are always inlined.
     "-Wno-psabi",
 ]
+# Optimised little, so that reports name the right lines. No check needs type information of torch.
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize=vptr"]
+SANITIZED = [*SANITIZERS, "-O1", "-g1", "-fno-omit-frame-pointer"]
 NVCC = [
     ABI,
     "-DUSE_CUDA",
@@ -84,10 +89,15 @@ def sources(pattern: str) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
 
 
-def wants_cuda() -> bool:
-    choice = os.environ.get("TORCHSMOOTH_CUDA", "")
+def switch(name: str) -> str:
+    choice = os.environ.get(name, "")
     if choice not in ("", "0", "1"):
-        raise SystemExit(f"TORCHSMOOTH_CUDA must be 0 or 1, got {choice!r}")
+        raise SystemExit(f"{name} must be 0 or 1, got {choice!r}")
+    return choice
+
+
+def wants_cuda() -> bool:
+    choice = switch("TORCHSMOOTH_CUDA")
     able = torch.version.cuda is not None and cpp_extension.CUDA_HOME is not None
     if choice == "1" and not able:
         raise SystemExit(
@@ -99,17 +109,19 @@ def wants_cuda() -> bool:
 
 def extensions() -> list:
     headers = sources("csrc/**/*.h") + sources("csrc/**/*.cuh")
+    sanitize = switch("TORCHSMOOTH_SANITIZE") == "1"
     modules = [
         cpp_extension.CppExtension(
             "torchsmooth._C",
             ["csrc/ops/schemas.cpp", *sources("csrc/cpu/**/*.cpp")],
             depends=headers,
-            extra_compile_args={"cxx": CXX},
+            extra_compile_args={"cxx": [*CXX, *SANITIZED] if sanitize else CXX},
+            extra_link_args=SANITIZERS if sanitize else [],
             py_limited_api=True,
         )
     ]
     if wants_cuda():
-        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
+        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "7.5;8.0;8.6;9.0;10.0;12.0+PTX")
         cuda = cpp_extension.CUDAExtension(
             "torchsmooth._C_cuda",
             sources("csrc/cuda/*.cu"),
@@ -125,8 +137,29 @@ def extensions() -> list:
     return modules
 
 
+class BuildPackage(build_py):
+    """Also installs the headers of csrc/core, which C++ functions of users include.
+
+    torchsmooth/include/torchsmooth/core/laws.h is included as <torchsmooth/core/laws.h>. An
+    editable package has none: its checkout holds them.
+    """
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        include = Path(self.build_lib, "torchsmooth", "include", "torchsmooth")
+        for header in sources("csrc/core/**/*.h"):
+            target = include / Path(header).relative_to("csrc")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.copy_file(str(ROOT / header), str(target))
+
+
 setup(
     ext_modules=extensions(),
-    cmdclass={"build_ext": cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True)},
+    cmdclass={
+        "build_ext": cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True),
+        "build_py": BuildPackage,
+    },
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

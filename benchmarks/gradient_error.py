@@ -31,9 +31,11 @@ from timing import RESULTS, table, write
 import torchsmooth as ts
 
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "tests")]
 
 from common.plotting import BLUE, GREEN, ORANGE, RED, save, style  # noqa: E402
+from laws import FACTS  # noqa: E402
 
 
 SIZES = (3, 5)
@@ -48,24 +50,18 @@ GOALS = {3: 0.70, 5: 0.77}
 
 
 class Law(NamedTuple):
-    noise: ts.distributions.AbstractDistribution
+    noise: ts.AbstractDistribution
     exact: scipy.stats.rv_continuous  # its density and distribution function
-    ends: tuple[float, ...] = ()  # of the support, where it has any
+    ends: tuple[float, ...]  # of the support, where it has any
 
 
-# The semicircle as a beta law: scipy's own `semicircular` loses its tails to cancellation.
 LAWS = {
-    "gaussian": Law(ts.Gaussian(), scipy.stats.norm),
-    "logistic": Law(ts.Logistic(), scipy.stats.logistic),
-    "gumbel": Law(ts.Gumbel(), scipy.stats.gumbel_r),
-    "cauchy": Law(ts.Cauchy(), scipy.stats.cauchy),
-    "laplace": Law(ts.Laplace(), scipy.stats.laplace),
-    "triangular": Law(ts.Triangular(), scipy.stats.triang(0.5, loc=-1, scale=2), (-1.0, 1.0)),
-    "wigner": Law(ts.WignerSemicircle(), scipy.stats.beta(1.5, 1.5, loc=-1, scale=2), (-1.0, 1.0)),
+    name: Law(law(), FACTS[name].scipy, tuple(filter(math.isfinite, FACTS[name].support)))
+    for name, law in ts.LAWS.items()
 }
-
-
-INFINITE = tuple(name for name, law in LAWS.items() if law.ends)  # variance of the score
+INFINITE = tuple(  # variance of the score
+    name for name, law in LAWS.items() if not law.noise.traits.finite_score_variance
+)
 FINITE = tuple(name for name in LAWS if name not in INFINITE)
 
 

@@ -1,7 +1,7 @@
-"""What is the derivative of bisection?
+"""The derivatives of bisection.
 
-Bisection finds the root x(theta) of g(x, theta) = 0 in [0, 1] by decisions alone; automatic
-differentiation of it gives 0. Two equations, both with roots of slope 1,
+Bisection finds the root x(theta) of g(x, theta) = 0 in [0, 1] by decisions only, so automatic
+differentiation of it gives 0. There are two equations, both with roots of slope 1,
 
     case 1:  g = x - theta,                    root theta
     case 2:  g = (x - theta) (x + 1 - theta),  roots theta and theta - 1, one of them in [0, 1],
@@ -11,8 +11,8 @@ and three answers:
 - the algorithm with noisy decisions (`ts.soft.bisect`, logistic noise of scale 1 / k): the tangents
   of a staircase, smoothed;
 - the root itself (`ts.soft.implicit_bisect`, the implicit function theorem): 1;
-- the hard program with a noisy theta (`ts.smooth`): the average slope of what the program returns
-  near theta, including its jumps where the root leaves the bracket or another one is found.
+- the hard program with a noisy theta (`ts.smooth`): the average slope of the program's result near
+  theta, including its jumps where the root leaves the bracket or another root is found.
 
     python examples/bisection.py
     python examples/bisection.py --steepness 100 1e4 1e6 --num-steps 12
@@ -58,7 +58,7 @@ CASES: dict[str, tuple[Equation, float]] = {
 
 
 def hard_bisection(g: Equation, theta: Tensor, num_steps: int) -> Tensor:
-    """The program as it is written everywhere, for many theta at once."""
+    """Plain bisection, for many theta at once."""
     a, b = torch.zeros_like(theta), torch.ones_like(theta)
     for _ in range(num_steps):
         middle = (a + b) / 2

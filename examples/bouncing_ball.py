@@ -1,17 +1,17 @@
 """A ball that bounces, hits a wall, and falls into a hole or misses it.
 
 The ball leaves the edge of a table with a horizontal velocity v, bounces on the floor, each time
-lower, and comes back from a wall. If one of its landings lies within the hole, it is caught. The
+lower, and comes back from a wall. If one of its landings is within the hole, it is caught. The
 cost is 1 for a ball that is not caught, plus a little for the effort, v^2. How fast should it be?
 
-Automatic differentiation sees the effort alone: whether a landing lies within the hole is a
-comparison. It slows the ball down until it drops at the table's foot. Two smoothed gradients see
-the hole:
+Automatic differentiation sees only the effort, because a comparison decides whether a landing is
+within the hole. It slows the ball down until it drops at the table's foot. Two smoothed gradients
+see the hole:
 
-- soft: every landing is compared under noise of its own (`ts.soft.while_loop`), exactly;
+- soft: every landing is compared under independent noise (`ts.soft.while_loop`), exactly;
 - smooth: the hard simulator is called with noisy velocities (`ts.smooth`), by sampling.
 
-Both start with much noise, which sees far, and end with little, which does not blur the hole.
+Both start with much noise, which reaches far, and end with little, which does not blur the hole.
 
     python examples/bouncing_ball.py
     python examples/bouncing_ball.py --starts 0.4 1 5 --steps 400
@@ -45,19 +45,19 @@ HOLE, RADIUS = 2.0, 0.08  # m
 LANDINGS = 4
 EFFORT = 0.02  # cost per (m / s)^2
 FIRST_SCALE, LAST_SCALE = 0.3, 0.02  # m, of the noise on a landing
-SECONDS = 1.5  # what turns a noise on the landings into one on the velocity
+SECONDS = 1.5  # converts noise on the landings to noise on the velocity
 FALL = math.sqrt(2 * HEIGHT / GRAVITY)  # s, from the table to the floor
 COLOURS = {"AD": plotting.ORANGE, "soft": plotting.BLUE, "smooth": plotting.RED}
 
 
 def position(velocity: Tensor, seconds: Tensor | float) -> Tensor:
-    """How far from the table the ball is, wall or no wall."""
+    """The distance of the ball from the table, wall included."""
     free = velocity * seconds
     return torch.where(free > WALL, WALL - WALL_RESTITUTION * (free - WALL), free)
 
 
 def miss(x: Tensor) -> Tensor:
-    """By how much a landing misses the hole; negative within it."""
+    """The distance of a landing from the hole; negative within it."""
     return (x - HOLE).abs() - RADIUS
 
 
@@ -72,7 +72,7 @@ def hard_cost(velocity: Tensor) -> Tensor:
 
 
 def soft_cost(velocity: Tensor, distribution: ts.AbstractDistribution) -> Tensor:
-    """The expected cost if every landing is compared with the hole under noise of its own."""
+    """The expected cost if every landing is compared with the hole under independent noise."""
 
     def bounce(ball: dict[str, Tensor]) -> dict[str, Tensor]:
         landing = ball["landing"] + 1
@@ -122,7 +122,7 @@ METHODS: dict[str, Cost] = {
 
 
 def optimize(cost: Cost, starts: Sequence[float], steps: int) -> list[list[float]]:
-    """The velocities on the way, from all starts at once: Adam treats every one by itself."""
+    """The velocities in every step, from all starts at once: Adam treats each separately."""
     velocity = torch.tensor(starts, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([velocity], lr=0.02)
     path = [velocity.tolist()]
@@ -136,7 +136,7 @@ def optimize(cost: Cost, starts: Sequence[float], steps: int) -> list[list[float
 
 
 def landing_in_hole(velocity: float) -> int | None:
-    """Which landing lies within the hole, counted from 1."""
+    """The number of the landing that is within the hole, counted from 1."""
     seconds, flight = FALL, 2 * RESTITUTION * FALL
     for landing in range(1, LANDINGS + 1):
         if miss(position(torch.tensor(velocity, dtype=torch.float64), seconds)) <= 0:

@@ -1,10 +1,10 @@
-"""Learn to read four-digit numbers from nothing but their order.
+"""Learn to read four-digit numbers from their order only.
 
 A network sees n images, each four handwritten digits side by side, and gives each image one score.
-Nobody tells it what the numbers are: the only supervision is how the n images are to be sorted.
-Sorting has no gradient; sorting under noise has one. The loss is put on the smoothed permutation
-matrix (--smooth algorithm), or is itself smoothed, sorting included (--smooth objective). For
-comparison, --method puts other published relaxations of sorting in the place of the smoothing.
+The numbers are not given: the only supervision is the order of the n images. Sorting has no
+gradient; sorting under noise has one. Either the sorting is smoothed and the loss gets the expected
+permutation matrix (--smooth algorithm), or the loss is smoothed together with the sorting (--smooth
+objective). For comparison, --method replaces the smoothing by other published relaxations.
 
     python examples/mnist_sort.py                                  # about a minute on two CPU cores
     python examples/mnist_sort.py --distribution cauchy --scale 1/3 --num-samples 4096
@@ -40,7 +40,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 import torch.nn.functional as F
-from common import cli, environment, plotting
+from common import cli, plotting
 from common.cuda_graph import CudaGraph
 from common.errors import UserError, run_program, user_errors
 from common.optional_package import optional_package
@@ -162,7 +162,7 @@ def compose(
     sets: int,
     n: int,
 ) -> tuple[Tensor, Tensor]:  # images [sets, n, h, 4 w]; numbers [sets, n], 0 to 9999
-    """Sets of numbers: a pure function of the seed, computed where the digits lie."""
+    """Sets of numbers: a pure function of the seed, computed on the device of the digits."""
     chosen = random_integers(seed, len(digits.labels), (sets, n, DIGITS_PER_NUMBER))
     images = digits.images[chosen].transpose(2, 3).flatten(3)
     places = digits.labels[chosen].unbind(-1)
@@ -379,13 +379,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--data-root",
         default="data",
         metavar="DIR",
-        help="where MNIST lies, as torchvision keeps it: DIR/MNIST/raw (default: %(default)s)",
+        help="directory of MNIST in torchvision's layout, DIR/MNIST/raw (default: %(default)s)",
     )
     task.add_argument(
         "--download",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="fetch MNIST into --data-root if it is not there (default: no)",
+        help="download MNIST into --data-root if it is missing (default: no)",
     )
     task.add_argument(
         "--num-images",
@@ -402,7 +402,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--method",
         choices=METHODS,
         default="gss",
-        help="where the gradient of sorting comes from: generalized stochastic smoothing (gss), or "
+        help="source of the gradient of sorting: generalized stochastic smoothing (gss), or "
         "another published method, for comparison; diffsort-* (differentiable sorting networks) "
         "need the package diffsort, softrank (fast soft ranks) torchsort; both come with "
         "torchsmooth[benchmarks] (default: %(default)s)",
@@ -419,14 +419,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--smooth",
         choices=("algorithm", "objective"),
         default="algorithm",
-        help="smooth the sorting and put the loss on its result, which learns faster, or smooth "
-        "the loss with the sorting in it, which works with any loss (default: %(default)s)",
+        help="smooth the sorting and compute the loss of its result, which learns faster, or "
+        "smooth the loss together with the sorting, which works with any loss "
+        "(default: %(default)s)",
     )
     for option, kind, metavar, what in (
         ("steps", cli.integer_from(1), "T", "training steps"),
         ("batch-size", cli.integer_from(1), "B", "sets per step"),
         ("lr", cli.fraction, "RATE", "learning rate of Adam"),
-        ("eval-every", cli.integer_from(1), "T", "steps between two looks at the validation sets"),
+        ("eval-every", cli.integer_from(1), "T", "steps between two evaluations"),
         ("checkpoint-every", cli.integer_from(1), "T", "steps between two checkpoints"),
     ):
         name = option.replace("-", "_")
@@ -519,32 +520,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     def test() -> dict[str, float]:
         return evaluate(network, digits["test"], "test", sets=TEST_SETS, n=n)
 
-    last = best = test()
-    if training.best["step"] != training.step:
-        network.load_state_dict(training.best["model"])
-        best = test()
+    results = training.test(test)
+    best = results["test"]
     draw_learning_curve(training, best, curve, n=n)
     draw_sorted(network, digits["test"], picture, n=n)
-    directory.write_result(
-        {
-            "settings": settings,
-            "versions": environment.versions("numpy"),
-            "machine": environment.machine(args.device),
-            "timings": {
-                "total_seconds": time.perf_counter() - started,
-                # With the looks at the validation sets, and all parts of a resumed run.
-                "training_seconds": training.seconds,
-                "steps_per_second": training.step / training.seconds,
-            },
-            "history": training.history,
-            "results": {
-                "best_step": training.best["step"],
-                "validation": training.best["metrics"],
-                "test": best,
-                "test_after_last_step": last,
-            },
-        }
-    )
+    training.write_result(results, started=started, device=args.device, packages=("numpy",))
     print(
         f"exact match {best['exact_match']:.1%}, element-wise {best['element_wise']:.1%} "
         f"on {TEST_SETS} test sets of {n} (weights of step {training.best['step']} of "

@@ -2,16 +2,16 @@
 
 F(theta) is the integral over [-L, L] of sign((x - theta) (x + theta)). For 0 < theta < L it is
 2 L - 4 theta, with the slope -4: each of the two jumps moves with speed 1 and is 2 high. Automatic
-differentiation of any quadrature of it says 0, because sign has no other slope. With noise of scale
-1 / k on what sign sees, sign becomes a smooth function, F becomes F_k, and automatic
-differentiation of F_k tends to the right answer as k grows, with an error of
+differentiation of any quadrature of it returns 0, because the slope of sign is 0. With noise of
+scale 1 / k on its argument, sign becomes a smooth function, F becomes F_k, and automatic
+differentiation of F_k tends to the correct value as k grows, with an error of
 
     pi^2 / (2 k^2 theta^4)    (logistic noise, and k theta^2 much larger than 1).
 
     python examples/soft_heaviside.py
     python examples/soft_heaviside.py --steepness 3 30 300 --theta 0.25 1.9
 
-The program prints dF_k/dtheta for every theta and k, and what gradient descent makes of both
+The program prints dF_k/dtheta for every theta and k, and the results of gradient descent with both
 derivatives; the minimum over theta is -2 L, at L and beyond. The output directory gets result.json
 and soft_heaviside.png. Exit codes: 0 done, 2 wrong arguments.
 """
@@ -94,7 +94,7 @@ def draw(results: dict[str, Any], half_width: float, path: Path) -> None:
             derivative.plot(theta, slope(theta, half_width, k), color=colour, label=label)
             descent.plot(results["descent"][f"{k:g}"], color=colour, label=label)
         value.plot(theta, integral(theta, half_width, None), "k--", linewidth=1.2, label="hard")
-        value.set(title="F(θ) and its smoothed twins", xlabel="θ", ylabel="F")
+        value.set(title="F(θ) and its smoothed versions", xlabel="θ", ylabel="F")
         derivative.set(title="dF/dθ", xlabel="θ", ylabel="slope", ylim=(-8, 1))
 
         for row, colour in zip(results["slopes"], COLOURS * 9, strict=False):

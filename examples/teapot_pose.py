@@ -1,10 +1,11 @@
-"""Find where a camera stood from nothing but the outline that it saw.
+"""Find the pose of a camera from the outline that it saw.
 
 A camera looks at the Utah teapot. Its distance, elevation, azimuth and angle of view are unknown,
-and 64 x 64 pixels say where there was teapot. Starting elsewhere, the pose is to be moved until the
-outlines agree. Pixels are 0 or 1, so that rendering has no gradient; under noise of the pose it has
-one. The loss is put on the smoothed image (--smooth algorithm), or is itself smoothed, renderer and
-all (--smooth objective). Many seeds, each with a pose of its own to find, run in one batch.
+and 64 x 64 pixels show its outline. The pose starts elsewhere and is moved until the outlines
+agree. Pixels are 0 or 1, so that rendering has no gradient; under noise of the pose it has one.
+Either the renderer is smoothed and the loss gets the expected image (--smooth algorithm), or the
+loss is smoothed together with the renderer (--smooth objective). Many seeds, with different poses,
+run in one batch.
 
     python examples/teapot_pose.py                                  # some minutes on two CPU cores
     python examples/teapot_pose.py --distribution cauchy --sampler rqmc_latin --covariate fx
@@ -15,8 +16,8 @@ The experiment is that of arXiv 2410.08125, section 4.4 and appendix D. True pos
 the sphere, at a distance in [2.5, 4], with half a field of view of 20 degrees. The start is 15 to
 75 degrees from there, farther by -0.5 to 6, with an angle of view in [10, 30]. Adam (betas 0.5 and
 0.99) changes distance and degrees at the same rate, which falls along a cosine; the noise falls by
-the same factor in every step. A seed succeeds if the directions in which the found and the true
-camera stand differ by less than 5 degrees. The interval of the success rate is Wilson's, 95 %.
+the same factor in every step. A seed succeeds if the directions of the found and the true camera
+differ by less than 5 degrees. The interval of the success rate is Wilson's, 95 %.
 
 The teapot is as long as the published one, 2.05, and the middle of its box is the origin. Where the
 true camera is nearer than 3.1, handle or spout may leave the image; with --size 1.6 neither does.
@@ -43,7 +44,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import torch
-from common import cli, environment, plotting
+from common import cli, plotting
 from common.cuda_graph import CudaGraph
 from common.errors import UserError, run_program, user_errors
 from common.run_directory import RunDirectory
@@ -73,7 +74,7 @@ DRAWN_SEEDS = 6
 LEAST_DRAWN_PIXELS = 256
 FRAMES_PER_SECOND = 12
 
-# short: what is found in minutes on two cores. full: the published experiment.
+# short: minutes on two cores. full: the published experiment.
 PRESETS = {
     "short": dict(seeds=64, num_samples=64),
     "full": dict(seeds=768, num_samples=256),
@@ -86,7 +87,7 @@ PRESETS = {
 def direction(
     pose: Tensor,  # [..., 4]
 ) -> Tensor:  # [..., 3], float64
-    """Where the camera stands, seen from the origin; of length 1."""
+    """The direction of the camera, seen from the origin; of length 1."""
     _, elevation, azimuth, _ = torch.deg2rad(pose.double()).unbind(-1)
     horizontal = elevation.cos()
     return torch.stack(
@@ -99,7 +100,7 @@ def pose_at(
     distance: Tensor,  # [...]
     view: Tensor,  # [...], half the field of view, in degrees
 ) -> Tensor:  # [..., 4]
-    """The pose of a camera that stands in that direction."""
+    """The pose of a camera in this direction."""
     x, y, z = where.unbind(-1)
     elevation = torch.rad2deg(torch.atan2(y, torch.hypot(x, z)))
     azimuth = torch.rad2deg(torch.atan2(x, -z))
@@ -110,7 +111,7 @@ def angle_between(
     pose: Tensor,  # [..., 4]
     other: Tensor,  # [..., 4]
 ) -> Tensor:  # [...], float64
-    """The angle between the directions in which two cameras stand, in degrees."""
+    """The angle between the directions of two cameras, in degrees."""
     a, b = torch.broadcast_tensors(direction(pose), direction(other))
     # The arc cosine of the product would lose half of the digits near 0.
     sine = torch.linalg.vector_norm(torch.linalg.cross(a, b), dim=-1)
@@ -118,7 +119,7 @@ def angle_between(
 
 
 def draw_poses(seed: int, count: int) -> tuple[Tensor, Tensor]:
-    """The true poses and where the search for them starts, [count, 4] both, in float64."""
+    """The true poses and the starts of the search for them, [count, 4] both, in float64."""
     generator = torch.Generator().manual_seed(step_seed(seed, "poses", 0))
 
     def uniform(low: float, high: float) -> Tensor:
@@ -152,14 +153,14 @@ def draw_poses(seed: int, count: int) -> tuple[Tensor, Tensor]:
 
 
 class Poses(nn.Module):
-    """What is sought, where the search stands, and where it came through."""
+    """The true poses, the current poses, and the poses at earlier evaluations."""
 
     def __init__(self, seed: int, count: int, looks: int) -> None:
         super().__init__()
         truth, start = draw_poses(seed, count)
         self.truth, self.start = nn.Buffer(truth.float()), nn.Buffer(start.float())
         self.pose = nn.Parameter(start.float())
-        self.passed = nn.Buffer(torch.zeros(looks, count, 4))  # the poses at each look
+        self.passed = nn.Buffer(torch.zeros(looks, count, 4))  # the poses at each evaluation
 
     @torch.no_grad()
     def angles(self) -> Tensor:
@@ -195,7 +196,7 @@ def smoothed_loss(args: argparse.Namespace, mesh: Mesh) -> Loss:
     The two ways to smooth l(h(pose)), the renderer being h: l(E[h]) and E[l(h)] (arXiv 2410.08125,
     section 2.3).
     """
-    law = cli.DISTRIBUTIONS[args.distribution]
+    law = ts.LAWS[args.distribution]
     _, sampling = cli.smoothing(args)
     view: dict[str, Any] = {"image_size": args.image_size}
 
@@ -304,7 +305,7 @@ def draw_poses_seen(poses: Poses, mesh: Mesh, size: int, path: Path) -> None:
             row[2].set_title(f"found, {angles[i]:.1f}° away {mark}", color=colour, fontsize=9)
             row[3].set_title("outlines", fontsize=9)
             if i + 1 < count:
-                row[3].set_xlabel("")  # the last row says for all what the colours are
+                row[3].set_xlabel("")  # the last row has the legend of the colours
         plotting.save(figure, path)
 
 
@@ -337,7 +338,7 @@ def draw_animation(
 
 
 def _shaded(poses: Tensor, mesh: Mesh, size: int) -> np.ndarray:
-    """What the eye is shown, which needs more pixels than the optimizer."""
+    """A shaded picture for the figure, with more pixels than the optimizer needs."""
     pixels = max(size, LEAST_DRAWN_PIXELS)
     return ts.hard.render(poses, *mesh, image_size=pixels, output="lambert").cpu().numpy()
 
@@ -350,7 +351,7 @@ def _show(axis: Axes, image: np.ndarray, **more: Any) -> AxesImage:
 
 
 def _show_difference(axis: Axes, found: np.ndarray, target: np.ndarray) -> AxesImage:
-    """What both cover, only the found pose does, and only the true one."""
+    """Pixels that both outlines cover, only the found one, and only the true one."""
     palette = colors.ListedColormap(["white", plotting.ORANGE, plotting.BLUE, "#888888"])
     axis.set_xlabel("only found: orange; only true: blue", fontsize=7, labelpad=2)
     return _show(axis, found + 2 * target, cmap=palette, vmax=3, interpolation="nearest")
@@ -364,14 +365,14 @@ def build_parser() -> argparse.ArgumentParser:
         PROGRAM,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        conflict_handler="resolve",  # --num-samples is said anew: its default depends on the preset
+        conflict_handler="resolve",  # --num-samples is redefined: its default depends on the preset
     )
     count = cli.integer_from(1)
     task = parser.add_argument_group("task")
     task.add_argument(
         "--mesh",
         metavar="FILE",
-        help="what the camera looks at, an OBJ, PLY or STL file (default: the teapot)",
+        help="the mesh that the camera sees, an OBJ, PLY or STL file (default: the teapot)",
     )
     task.add_argument(
         "--level",
@@ -398,15 +399,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--preset",
         choices=PRESETS,
         default="short",
-        help="the defaults of --seeds and --num-samples: what is found in minutes on two cores, or "
-        "the published experiment (default: %(default)s)",
+        help="the defaults of --seeds and --num-samples: for minutes on two cores, or those of the "
+        "published experiment (default: %(default)s)",
     )
     optimization.add_argument(
         "--smooth",
         choices=("algorithm", "objective"),
         default="algorithm",
-        help="smooth the renderer and put the loss on the image, or smooth the loss with the "
-        "renderer in it, which works with any loss (default: %(default)s)",
+        help="smooth the renderer and compute the loss of the image, or smooth the loss together "
+        "with the renderer, which works with any loss (default: %(default)s)",
     )
     optimization.add_argument(
         "--seeds",
@@ -426,7 +427,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--steps",
         type=count,
         metavar="T",
-        help="stop after so many of them, to be continued with --resume (default: all)",
+        help="stop after this many steps, to be continued with --resume (default: all)",
     )
     optimization.add_argument(
         "--lr",
@@ -450,8 +451,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=cli.fraction,
         default=1.0,
         metavar="GAMMA",
-        help="what the published scales of the noise are multiplied by, a number or a fraction "
-        "such as 1/3 (default: %(default)s)",
+        help="factor of the published scales of the noise, a number or a fraction such as 1/3 "
+        "(default: %(default)s)",
     )
     smoothing.add_argument(
         "--num-samples",
@@ -476,14 +477,14 @@ def optimization_step(
     args: argparse.Namespace,
 ) -> Callable[[int], Tensor]:
     """One step for all poses, as a function of its number; the loss is the mean over the pixels."""
-    # What differs from step to step lies in these, which a CUDA graph reads anew.
+    # Values that differ from step to step are in these, which a CUDA graph reads again.
     blank = functools.partial(torch.zeros, device=args.device)
     seed, rate, scale = blank((), dtype=torch.int64), blank(()), blank(4)
 
     def compute() -> Tensor:
         losses = loss_of(poses.pose, targets, scale, seed)
         optimizer.zero_grad()
-        # The sum: what Adam does to a pose must not depend on how many others there are.
+        # The sum: Adam's change of a pose must not depend on the number of poses.
         losses.sum().backward()
         optimizer.step()
         return losses.detach().sum() / targets.numel()
@@ -528,7 +529,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     loss_of = smoothed_loss(args, mesh)
     look_every = math.ceil(args.schedule / LOOKS)
     poses = Poses(args.seed, args.seeds, math.ceil(args.schedule / look_every)).to(args.device)
-    with user_errors(ValueError, TypeError):  # the library knows which settings go together
+    with user_errors(ValueError, TypeError):  # the library checks which settings are compatible
         targets = ts.hard.render(poses.truth, *mesh, image_size=args.image_size)
         loss_of(
             poses.truth[:1],
@@ -569,28 +570,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     draw_animation(training, poses, mesh, args.image_size, looks, animation)
     angles, starts = poses.angles(), angle_between(poses.start.cpu(), poses.truth.cpu())
     rate, interval = success_rate(angles)
-    directory.write_result(
+    training.write_result(
         {
-            "settings": settings,
-            "versions": environment.versions("matplotlib", "numpy", "scipy"),
-            "machine": environment.machine(args.device),
-            "timings": {
-                "total_seconds": time.perf_counter() - started,
-                # With the looks at the poses, and all parts of an optimization that was resumed.
-                "training_seconds": training.seconds,
-                "steps_per_second": training.step / training.seconds,
-            },
-            "history": training.history,
-            "results": {
-                "success": rate,
-                "success_interval": interval,
-                "median_angle": angles.median().item(),
-                "start_angles": starts.tolist(),
-                "angles": angles.tolist(),
-                "true_poses": poses.truth.tolist(),
-                "found_poses": poses.pose.tolist(),
-            },
-        }
+            "success": rate,
+            "success_interval": interval,
+            "median_angle": angles.median().item(),
+            "start_angles": starts.tolist(),
+            "angles": angles.tolist(),
+            "true_poses": poses.truth.tolist(),
+            "found_poses": poses.pose.tolist(),
+        },
+        started=started,
+        device=args.device,
+        packages=("matplotlib", "numpy", "scipy"),
     )
     print(
         f"success {rate:.1%} (95 % interval {interval[0]:.1%} to {interval[1]:.1%}) of "

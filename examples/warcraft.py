@@ -1,10 +1,11 @@
-"""Learn to read a map from nothing but the way that was taken across it.
+"""Learn the costs of a map's cells from the cheapest path across it.
 
-A network, the first block of ResNet18, sees the picture of a map of 12 x 12 tiles and says what
-each tile costs. Nobody tells it the costs: the only supervision is the cheapest path from the upper
-left to the lower right. Shortest paths have no gradient; under noise they have one. The loss is put
-on the smoothed path (--smooth algorithm), or is itself smoothed, path and all (--smooth objective).
-For comparison, --method takes the gradient from elsewhere.
+A network, the first block of ResNet18, sees the picture of a map of 12 x 12 tiles and predicts the
+cost of each tile. The costs are not given: the only supervision is the cheapest path from the upper
+left to the lower right. Shortest paths have no gradient; under noise they have one. Either the path
+is smoothed and the loss gets the expected path (--smooth algorithm), or the loss is smoothed
+together with the path (--smooth objective). For comparison, --method selects other sources of the
+gradient.
 
     python examples/warcraft.py                                     # some minutes on two CPU cores
     python examples/warcraft.py --distribution gaussian --beta 5 --sampler rqmc_latin
@@ -17,11 +18,11 @@ For the published maps, add --data warcraft --data-root and the directory with 1
 
 Two accuracies are reported: cost match, the share of predicted paths that cost no more than the
 cheapest one, and exact match, the share of those that are the labelled one, cell by cell. (Ties are
-common, and a label holds one path only.) The cost ratio is what predicted paths cost in the mean,
-in units of the cheapest. Generated maps are kept below --data-root.
+common, and a label is one path only.) The cost ratio is the mean cost of predicted paths, in units
+of the cheapest. Generated maps are kept below --data-root.
 
 The output directory gets result.json, learning_curve.png, paths.png (test maps with both paths and
-the costs that the network reads off), checkpoint.pt, and best.pt (the weights of the best
+the costs that the network predicts), checkpoint.pt, and best.pt (the weights of the best
 validation). Exit codes: 0 done, 2 wrong arguments, 130 interrupted (Ctrl-C) and saved.
 """
 
@@ -39,7 +40,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import torch
-from common import cli, environment, plotting
+from common import cli, plotting
 from common.cuda_graph import CudaGraph
 from common.errors import UserError, run_program, user_errors
 from common.optional_package import optional_package
@@ -60,7 +61,7 @@ MAPS_PER_CHUNK = 100  # bounds the memory of an evaluation
 DRAWN_MAPS = 6
 DATA_SEED = 0  # all runs see the same maps, whatever their own seed
 
-# short: what is learned in minutes on two cores. full: the published experiment.
+# short: minutes on two cores. full: the published experiment.
 PRESETS = {
     "short": dict(
         train_maps=5000,
@@ -87,7 +88,7 @@ PRESETS = {
 
 
 def load_data(args: argparse.Namespace) -> dict[str, Maps]:
-    """The three splits, which stay on disk until some of their maps are asked for."""
+    """The three splits, which stay on disk until their maps are used."""
     root, size = Path(args.data_root), args.grid
     counts = {split: getattr(args, f"{split}_maps") for split in ("train", "val", "test")}
     if args.data == "generated":
@@ -120,17 +121,17 @@ def order_of_epoch(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def batch_of_step(seed: int, step: int, count: int, batch_size: int) -> np.ndarray:
-    """Which maps a step trains on. What is left over of an epoch is in another's batches."""
+    """The maps of a step. The maps left over in one epoch are in batches of another."""
     epoch, place = divmod(step, count // batch_size)
     order = order_of_epoch(seed, epoch, count)
-    return np.sort(order[place * batch_size : (place + 1) * batch_size])  # as they lie on disk
+    return np.sort(order[place * batch_size : (place + 1) * batch_size])  # in their order on disk
 
 
 # --- Network, losses, metrics --------------------------------------------------------------------
 
 
 class CostReader(nn.Module):
-    """The benchmark's network: the picture of a map to what each cell costs, at least 0.
+    """The benchmark's network: from the picture of a map to the cost of each cell, at least 0.
 
     It is ResNet18 up to its first block; the largest activation in a cell is taken, and the mean
     over the channels (Vlastelica et al., ICLR 2020).
@@ -228,7 +229,7 @@ def blackbox_loss(args: argparse.Namespace) -> Loss:
     """The path itself, with the gradient of an interpolation (Vlastelica et al., ICLR 2020)."""
 
     def of_costs(costs: Tensor, truth: Tensor, seed: Tensor) -> Tensor:
-        # The mean over the maps divides what the costs are moved by.
+        # The mean over the maps also divides the distance by which the costs are moved.
         solver = ts.blackbox(
             ts.hard.shortest_path, args.interpolation * len(costs), maximize=False, event_dim=2
         )
@@ -238,7 +239,7 @@ def blackbox_loss(args: argparse.Namespace) -> Loss:
 
 
 def perceptron_loss(args: argparse.Namespace) -> Loss:
-    """Without any smoothing: what the true path costs more than the cheapest (Collins, 2002).
+    """Without smoothing: the cost of the true path minus that of the cheapest (Collins, 2002).
 
     It is the limit of the Fenchel-Young loss for no noise. Its gradient is the difference of both
     paths, which is also what the squared distance gives if the derivative of the solver is taken to
@@ -260,7 +261,7 @@ METHODS = {
 }
 
 SMOOTHING = ("smooth", "distribution", "scale", "sampler", "antithetic", "covariate", "num_samples")
-# The options that a method has no use for.
+# The options that a method does not use.
 UNREAD = {
     "gss": ("interpolation",),
     "fenchel-young": ("smooth", "covariate", "interpolation"),
@@ -271,7 +272,7 @@ UNREAD = {
 
 @torch.inference_mode()
 def predict(network: CostReader, maps: Maps, device: str) -> tuple[Tensor, Tensor]:
-    """The costs that the network reads off the maps, and the cheapest paths; [m, h, w] both."""
+    """The costs that the network predicts, and the cheapest paths; [m, h, w] both."""
     network.eval()
     costs = []
     for first in range(0, len(maps), MAPS_PER_CHUNK):
@@ -283,13 +284,13 @@ def predict(network: CostReader, maps: Maps, device: str) -> tuple[Tensor, Tenso
 
 
 def total_costs(maps: Maps, paths: Tensor) -> Tensor:  # [m], float64
-    """What paths really cost."""
+    """The true costs of paths."""
     weights = torch.from_numpy(np.array(maps.weights, dtype=np.float64))
     return (weights * paths).sum((-2, -1))
 
 
 def compare(maps: Maps, paths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What paths cost, in units of the labelled ones; which cost no more; which are those; [m].
+    """Costs of paths over those of the labels; which cost no more; which are the labels; [m].
 
     The weights are stored as float16, so that sums which were equal before agree to its resolution.
     """
@@ -344,7 +345,7 @@ def draw_learning_curve(training: Training, test: dict[str, float], path: Path) 
 
 
 def draw_paths(network: CostReader, maps: Maps, path: Path, device: str) -> None:
-    """The first test maps: both paths, the costs that the network reads off, and the true ones."""
+    """The first test maps: both paths, the predicted costs, and the true ones."""
     maps = maps[:DRAWN_MAPS]
     costs, paths = predict(network, maps, device)
     truth = torch.from_numpy(np.array(maps.paths))
@@ -384,7 +385,7 @@ def _draw_way(axis: Axes, way: Tensor, colour: str) -> None:
 
 
 def inverse(text: str) -> float:
-    """What a positive number or fraction is the inverse of."""
+    """The inverse of a positive number or fraction."""
     return 1 / cli.fraction(text)
 
 
@@ -404,8 +405,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--data-root",
         default="data",
         metavar="DIR",
-        help="where generated maps are kept, or the directory that has 12x12/train_maps.npy and "
-        "the others (default: %(default)s)",
+        help="directory for generated maps, or the directory with 12x12/train_maps.npy and the "
+        "other files (default: %(default)s)",
     )
     task.add_argument(
         "--grid",
@@ -419,17 +420,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--preset",
         choices=PRESETS,
         default="short",
-        help="the defaults of what follows: what is learned in minutes on two cores, or the "
+        help="the defaults of the following options: for minutes on two cores, or those of the "
         "published experiment (default: %(default)s)",
     )
     training.add_argument(
         "--method",
         choices=METHODS,
         default="gss",
-        help="where the gradient of the shortest path comes from: generalized stochastic smoothing "
-        "(gss), or for comparison: the loss that perturbed optimizers are trained with "
-        "(fenchel-young), the interpolation of a solver (blackbox), or no smoothing at all "
-        "(perceptron) (default: %(default)s)",
+        help="source of the gradient of the shortest path: generalized stochastic smoothing (gss), "
+        "or for comparison: the loss of perturbed optimizers (fenchel-young), the interpolation of "
+        "a solver (blackbox), or no smoothing (perceptron) (default: %(default)s)",
     )
     training.add_argument(
         "--interpolation",
@@ -443,8 +443,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--smooth",
         choices=("algorithm", "objective"),
         default="algorithm",
-        help="smooth the path and put the loss on the result, or smooth the loss with the path in "
-        "it, which works with any loss (default: %(default)s)",
+        help="smooth the path and compute the loss of the result, or smooth the loss together with "
+        "the path, which works with any loss (default: %(default)s)",
     )
     count = cli.integer_from(1)
     for option, kind, metavar, what in (
@@ -473,7 +473,7 @@ def build_parser() -> argparse.ArgumentParser:
         dest="scale",
         default=argparse.SUPPRESS,
         metavar="BETA",
-        help="inverse of --scale, in its place",
+        help="inverse of --scale, instead of it",
     )
     cli.add_run_arguments(parser, output="runs/warcraft")
     return parser
@@ -492,7 +492,7 @@ def training_step(
     args: argparse.Namespace,
 ) -> Callable[[int], Tensor]:
     """One step of training, as a function of its number."""
-    # What differs from step to step lies in these, which a CUDA graph reads anew.
+    # Values that differ from step to step are in these, which a CUDA graph reads again.
     blank = functools.partial(torch.zeros, device=args.device)
     seed, rate = blank((), dtype=torch.int64), blank(())
     images = blank((args.batch_size, *maps.images.shape[1:]), dtype=torch.uint8)
@@ -538,8 +538,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.backends.cudnn.deterministic = True  # or a resumed run could differ in the last bits
 
     loss_of = METHODS[args.method](args)
-    with user_errors(ValueError, TypeError):  # the library knows which settings go together
-        size = args.grid  # on which it depends how many points a sampler can make
+    with user_errors(ValueError, TypeError):  # the library checks which settings are compatible
+        size = args.grid  # some samplers make only certain numbers of points
         loss_of(torch.ones(1, size, size), torch.eye(size).unsqueeze(0), torch.tensor(0))
 
     maps = load_data(args)
@@ -571,31 +571,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     training.finish(validate)
 
-    last = best = evaluate(network, maps["test"], args.device)
-    if training.best["step"] != training.step:
-        network.load_state_dict(training.best["model"])
-        best = evaluate(network, maps["test"], args.device)
+    results = training.test(lambda: evaluate(network, maps["test"], args.device))
+    best = results["test"]
     draw_learning_curve(training, best, curve)
     draw_paths(network, maps["test"], picture, args.device)
-    directory.write_result(
-        {
-            "settings": settings,
-            "versions": environment.versions("numpy", "torchvision"),
-            "machine": environment.machine(args.device),
-            "timings": {
-                "total_seconds": time.perf_counter() - started,
-                # With the looks at the validation maps, and all parts of a resumed run.
-                "training_seconds": training.seconds,
-                "steps_per_second": training.step / training.seconds,
-            },
-            "history": training.history,
-            "results": {
-                "best_step": training.best["step"],
-                "validation": training.best["metrics"],
-                "test": best,
-                "test_after_last_step": last,
-            },
-        }
+    training.write_result(
+        results,
+        started=started,
+        device=args.device,
+        packages=("numpy", "torchvision"),
     )
     print(
         f"cost match {best['cost_match']:.1%}, exact match {best['exact_match']:.1%}, "

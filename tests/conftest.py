@@ -4,6 +4,8 @@ Every test starts from the same seed, so that it passes or fails always. How oft
 test would fail by chance if the seed were another is said by `facts.assert_mean`.
 """
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import hypothesis
@@ -20,11 +22,37 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("torchsmooth")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run every N-th parameter set of each test, the first one included (default: all)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seen: Counter[str] = Counter()
+    kept, left_out = [], []
+    for item in items:
+        function = item.nodeid.split("[")[0]
+        (left_out if seen[function] % config.getoption("every") else kept).append(item)
+        seen[function] += 1
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
 def has_cuda_kernels() -> bool:
     return torch.cuda.is_available() and torch._C._dispatch_has_kernel_for_dispatch_key(
         "torchsmooth::words", "CUDA"
     )
 
+
+# As many workers as cores: threads of torch would only take turns.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
 
 DEVICES = ["cpu"]
 if has_cuda_kernels():

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import torch
-from facts import SCIPY
+from laws import SCIPY
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor

@@ -566,6 +566,7 @@ def noise_arguments(**changes: Any) -> dict[str, Any]:
         ({"sampler": "halton"}, "sampler: no kernel for 'halton'"),
         ({"num_samples": 0, "stop": 0}, "num_samples must be in [1, 2^30], got 0"),
         ({"num_samples": 2**31}, "num_samples must be in [1, 2^30]"),
+        ({"num_samples": 2**62}, "num_samples must be in [1, 2^30]"),
         ({"num_samples": 7, "antithetic": True, "stop": 14}, "num_samples must be even"),
         ({"num_samples": 20, "sampler": "qmc_cartesian"}, "needs k^3 points, got 20"),
         ({"seed": torch.tensor(0.0)}, "seed must be an int64 tensor of one element"),
@@ -649,11 +650,16 @@ def test_other_ops_check_their_arguments(op: str, arguments: dict[str, Any], par
         ({"pivot": torch.ones(2, 3)}, "pivot must be contiguous of shape [2, 2]"),
         ({"pivot": torch.ones(2, 2).double()}, "pivot must have the dtype of values"),
         ({"moment": "cubic"}, "moment: no such value"),
-        ({"start": 4, "stop": 20}, "rows must lie in [0, B * num_samples)"),
+        ({"start": 4, "stop": 20}, "reduce: needs 0 <= start <= stop <= B * num_samples"),
         (
             {"num_samples": 0, "stop": 0, "values": torch.ones(0, 2)},
-            "rows must lie in [0, B * num_samples)",
+            "num_samples must be in [1, 2^30], got 0",
         ),
+        ({"start": -(2**63), "stop": 2**63 - 1}, "reduce: needs 0 <= start <= stop"),
+        ({"num_samples": 2**62}, "num_samples must be in [1, 2^30]"),
+        ({"n": -1}, "at most 2^32 - 1 batch elements and dimensions"),
+        ({"n": 2**32}, "at most 2^32 - 1 batch elements and dimensions"),
+        ({"n": 2**32 - 1, "moment": "outer"}, "reduce: too many sums"),
     ],
 )
 def test_reduce_checks_its_arguments(changes: dict[str, Any], part: str) -> None:
@@ -673,6 +679,7 @@ def test_reduce_checks_its_arguments(changes: dict[str, Any], part: str) -> None
     assert part in str(caught.value)
 
 
+@pytest.mark.processes
 def test_unknown_instruction_set() -> None:
     result = subprocess.run(
         [sys.executable, "-c", "import torchsmooth as ts; ts.Sobol().uniforms(2, 1)"],

@@ -199,6 +199,7 @@ def test_second_derivatives_raise() -> None:
         torch.autograd.grad(gradient.sum(), theta)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_equals_eager() -> None:
     g = ts.blackbox(ts.hard.rank, 2.0)
@@ -225,7 +226,8 @@ def test_layer() -> None:
     for result in results[1:]:
         torch.testing.assert_close(result, results[0])
     assert torch.equal(layer.eval()(theta), ts.hard.shortest_path(theta))
-    assert "BlackBox(shortest_path, lambda_=2.0, maximize=False, event_dim=2)" in repr(layer)
+    shown = "solver=shortest_path, lambda_=2.0, maximize=False, event_dim=2, vectorized=True"
+    assert f"BlackBox({shown})" in repr(layer)
 
 
 @pytest.mark.parametrize("make", [ts.blackbox, ts.nn.BlackBox])

@@ -13,13 +13,13 @@ import pytest
 import scipy.stats
 import torch
 import torch.autograd.forward_ad as forward_ad
-from facts import SCIPY, assert_mean, replicate
+from facts import assert_mean, replicate
+from laws import SCIPY
 from torch import Tensor
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import torchsmooth as ts
-from torchsmooth._autodiff import fused
-from torchsmooth._smoothing import score_rule
+from torchsmooth._autodiff import derivatives
 from torchsmooth.distributions import LAWS
 
 
@@ -324,8 +324,7 @@ def test_chunks_change_nothing(road: Road, n: int, monkeypatch: pytest.MonkeyPat
     x, direction = numbers(3, n), numbers(3, n, seed=1)
     f = of_x(road, ts.Gaussian(), num_samples=16)
     expected = jvp(f, (x,), (direction,))[1]
-    monkeypatch.setattr(fused, "CHUNK_ELEMENTS", 1000)
-    monkeypatch.setattr(score_rule, "CHUNK_ELEMENTS", 1000)
+    monkeypatch.setattr(derivatives, "CHUNK_ELEMENTS", 1000)
     torch.testing.assert_close(jvp(f, (x,), (direction,))[1], expected, rtol=1e-12, atol=1e-13)
 
 
@@ -363,6 +362,21 @@ def test_forward_mode_of_forward_mode_raises(road: Road, n: int) -> None:
         jacfwd(jacfwd(f))(numbers(n))
 
 
+@ALL
+def test_reverse_over_forward_is_reverse_over_reverse(road: Road, n: int) -> None:
+    """Also where the outputs enter linearly, so that what comes back to their values is zero."""
+    x, direction = numbers(n), numbers(n, seed=1)
+    weight = numbers(*road(x, ts.Gaussian(), num_samples=2, seed=0).shape, seed=2)
+
+    def loss(x: Tensor) -> Tensor:
+        return (weight * road(x, ts.Gaussian(), num_samples=16, seed=0)).sum()
+
+    actual = grad(lambda x: jvp(loss, (x,), (direction,))[1])(x)
+    expected = grad(lambda x: grad(loss)(x) @ direction)(x)
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-12)
+    assert expected.abs().max() > 0
+
+
 # --- torch.vmap ------------------------------------------------------------------------------
 
 
@@ -398,18 +412,41 @@ def test_gradients_of_each_example(road: Road, n: int) -> None:
     torch.testing.assert_close(plain, expected, rtol=1e-9, atol=1e-12)
 
 
+@ALL
+def test_batches_of_gradients(road: Road, n: int) -> None:
+    """Of `is_grads_batched=True`, and of Jacobians that take it: each is what it is alone."""
+    x, scale = numbers(2, n).requires_grad_(), scales(2, n).requires_grad_()
+    value = road(x, ts.Gumbel(scale), num_samples=16, seed=0)
+    upstream = numbers(3, *value.shape, seed=1)
+    for inputs in ((x, scale), (x,)):
+        actual = torch.autograd.grad(
+            value, inputs, upstream, is_grads_batched=True, retain_graph=True
+        )
+        alone = [torch.autograd.grad(value, inputs, g, retain_graph=True) for g in upstream]
+        expected = tuple(torch.stack(column) for column in zip(*alone, strict=True))
+        torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-13)
+    f = of_x(road, ts.Gumbel(0.5), num_samples=16)
+    jacobian = torch.autograd.functional.jacobian
+    torch.testing.assert_close(
+        jacobian(f, x[0].detach(), vectorize=True),
+        jacobian(f, x[0].detach()),
+        rtol=1e-12,
+        atol=1e-13,
+    )
+
+
 def test_what_is_mapped_counts_where_jacobians_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """8 numbers for each pixel of an image of 8 x 8: room for those of two poses, not of three."""
     module = importlib.import_module("torchsmooth._kernels.render")
     monkeypatch.setattr(module, "ONE_PASS", 2 * 8 * 8**2)
     kept: list[str] = []
-    mean = module.RenderOptions.mean
+    mean = module.RenderOp.mean
 
     def spy(options: Any, jacobian: str, *tensors: Tensor) -> Any:
         kept.append(jacobian)
         return mean(options, jacobian, *tensors)
 
-    monkeypatch.setattr(module.RenderOptions, "mean", spy)
+    monkeypatch.setattr(module.RenderOp, "mean", spy)
     weight = numbers(8, 8, seed=1)
 
     def loss(x: Tensor, scale: Tensor) -> Tensor:
@@ -595,6 +632,7 @@ CLOSED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], T
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLOSED)
 @pytest.mark.parametrize("antithetic", [False, True])
 @pytest.mark.parametrize("covariate", ["none", "fx", "loo"])
@@ -712,6 +750,7 @@ def test_second_derivatives_in_a_scale_matrix() -> None:
     assert_mean(in_matrix, expected[1], resolution=0.5)
 
 
+@pytest.mark.slow
 @ALL
 @pytest.mark.parametrize("antithetic", [False, True])
 def test_all_ways_to_a_hessian_agree(road: Road, n: int, antithetic: bool) -> None:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 import torchsmooth as ts
-from torchsmooth._analysis.diagnosis import VERDICTS, CoordinateDiagnosis, diagnose
+from torchsmooth._analysis.diagnosis.diagnose import diagnose
+from torchsmooth._analysis.diagnosis.result import CoordinateDiagnosis
+from torchsmooth._analysis.diagnosis.verdicts import VERDICTS
 
 
 DTYPES = [torch.float32, torch.float64]

@@ -1,5 +1,6 @@
 """The laws against scipy in both tails, against quadrature and automatic differentiation."""
 
+import inspect
 import math
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import scipy.integrate
 import scipy.stats
 import torch
+from laws import FACTS, Facts
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.distributions import transforms
@@ -28,32 +30,32 @@ def numpy64(t: Tensor) -> np.ndarray:
 
 
 class DistributionSuite:
-    """What holds for every law. Subclasses name the law and its twin in scipy."""
+    """What holds for every law. Subclasses name the law, and have what holds for it only.
+
+    What is known about the law is in the table of facts.
+    """
 
     law: type[AbstractDistribution]
-    scipy: Any
-    symmetric = True
-    support = (-math.inf, math.inf)
-    mass: tuple[float, float] | None = None  # what to integrate over, if less than the support
-    # Points where the score jumps or ends, and with it the second derivatives.
-    kinks: tuple[float, ...] = ()
-    # The relative error of f(x (1 + eps)) is eps |x f' / f|: what a result may lose per eps.
-    cdf_condition = 10.0
+
+    @property
+    def facts(self) -> Facts:
+        assert self.law.name is not None
+        return FACTS[self.law.name]
 
     def quantiles(self, p: np.ndarray) -> np.ndarray:
         """Of probabilities p and 1 - p."""
-        upper = -self.scipy.ppf(p) if self.symmetric else self.scipy.isf(p)
-        return np.concatenate([self.scipy.ppf(p), upper])
+        noise, symmetric = self.facts.scipy, self.facts.symmetric
+        return np.concatenate([noise.ppf(p), -noise.ppf(p) if symmetric else noise.isf(p)])
 
     def grid(self, dtype: torch.dtype) -> Tensor:
         smallest = 1e-300 if dtype == torch.float64 else 1e-30
         p = TAILS[TAILS > smallest]
-        x = np.concatenate([self.quantiles(p), self.scipy.ppf(MIDDLE)])
+        x = np.concatenate([self.quantiles(p), self.facts.scipy.ppf(MIDDLE)])
         return torch.tensor(x, dtype=dtype)
 
     def interior(self) -> Tensor:
         """Points of the support away from kinks, where all derivatives exist."""
-        x = torch.tensor(self.scipy.ppf(np.array([0.013, 0.21, 0.4, 0.57, 0.81, 0.98])))
+        x = torch.tensor(self.facts.scipy.ppf(np.array([0.013, 0.21, 0.4, 0.57, 0.81, 0.98])))
         return x.requires_grad_()
 
     # Values.
@@ -61,10 +63,10 @@ class DistributionSuite:
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_cdf(self, dtype: torch.dtype) -> None:
         x = self.grid(dtype)
-        tolerance = self.cdf_condition * 10 * torch.finfo(dtype).eps
+        tolerance = self.facts.cdf_condition * 10 * torch.finfo(dtype).eps
         np.testing.assert_allclose(
             numpy64(self.law().cdf(x)),
-            self.scipy.cdf(numpy64(x)),
+            self.facts.scipy.cdf(numpy64(x)),
             rtol=tolerance,
             atol=10 * torch.finfo(dtype).tiny,
         )
@@ -75,7 +77,10 @@ class DistributionSuite:
         u = u[u < 1]
         eps = torch.finfo(dtype).eps
         np.testing.assert_allclose(
-            numpy64(self.law().icdf(u)), self.scipy.ppf(numpy64(u)), rtol=100 * eps, atol=10 * eps
+            numpy64(self.law().icdf(u)),
+            self.facts.scipy.ppf(numpy64(u)),
+            rtol=100 * eps,
+            atol=10 * eps,
         )
 
     @pytest.mark.parametrize("dtype", DTYPES)
@@ -83,7 +88,7 @@ class DistributionSuite:
         x = self.grid(dtype)
         eps = torch.finfo(dtype).eps
         with np.errstate(divide="ignore", over="ignore"):
-            expected = self.scipy.logpdf(numpy64(x))
+            expected = self.facts.scipy.logpdf(numpy64(x))
         expected[np.abs(expected) > torch.finfo(dtype).max] = -math.inf
         np.testing.assert_allclose(
             numpy64(self.law().log_prob(x)), expected, rtol=100 * eps, atol=10 * eps
@@ -92,7 +97,7 @@ class DistributionSuite:
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_score_is_the_slope_of_the_log_density(self, dtype: torch.dtype) -> None:
         x = self.grid(dtype)
-        inside = [x != kink for kink in (*self.kinks, *self.support)]
+        inside = [x != kink for kink in (*self.facts.score_jumps, *self.facts.support)]
         x = x[torch.stack(inside).all(0)].requires_grad_()
         (slope,) = torch.autograd.grad(self.law().log_prob(x).sum(), x)
         torch.testing.assert_close(
@@ -110,7 +115,7 @@ class DistributionSuite:
         assert (law.log_prob(x) < -80).all()
         assert not law.score(x).isnan().any()
         u = torch.tensor([0.0, 1.0], dtype=dtype)
-        torch.testing.assert_close(law.icdf(u), scale * u.new_tensor(self.support))
+        torch.testing.assert_close(law.icdf(u), scale * u.new_tensor(self.facts.support))
 
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_extreme_arguments_have_gradients(self, dtype: torch.dtype) -> None:
@@ -137,7 +142,7 @@ class DistributionSuite:
         assert self.law().icdf(torch.tensor([-0.1, 1.1, math.inf, -math.inf])).isnan().all()
 
     def test_beyond_the_support(self) -> None:
-        low, high = self.support
+        low, high = self.facts.support
         if math.isfinite(low):
             law, x = self.law(2.0), torch.tensor([2 * low - 0.1, 2 * low, 2 * high, 2 * high + 0.1])
             assert law.cdf(x).tolist() == [0, 0, 1, 1]
@@ -171,7 +176,7 @@ class DistributionSuite:
     def test_cdf_has_the_density_as_slope_at_its_kinks(self) -> None:
         x = torch.zeros((), dtype=torch.float64, requires_grad=True)
         (slope,) = torch.autograd.grad(self.law().cdf(x), x)
-        assert slope.item() == pytest.approx(self.scipy.pdf(0.0), rel=1e-14)
+        assert slope.item() == pytest.approx(self.facts.scipy.pdf(0.0), rel=1e-14)
 
     # Integrals.
 
@@ -183,7 +188,7 @@ class DistributionSuite:
             t = torch.tensor(x, dtype=torch.float64)
             return float(weight(t, law.score(t)) * law.log_prob(t).exp())
 
-        low, high = self.mass or self.support
+        low, high = self.facts.mass
         options = {"epsabs": 1e-9, "epsrel": 1e-9, "limit": 200}
         left, _ = scipy.integrate.quad(integrand, low, 0, **options)
         right, _ = scipy.integrate.quad(integrand, 0, high, **options)
@@ -196,7 +201,7 @@ class DistributionSuite:
         assert self.integrate(lambda x, score: score * x) == pytest.approx(1, abs=1e-8)
 
     def test_moments(self) -> None:
-        mean, variance = self.scipy.stats(moments="mv")
+        mean, variance = self.facts.scipy.stats(moments="mv")
         if np.isfinite(variance):
             assert self.integrate(lambda x, score: x) == pytest.approx(float(mean), abs=1e-8)
             second = self.integrate(lambda x, score: x * x)
@@ -232,7 +237,7 @@ class DistributionSuite:
         words = torch.tensor(EDGE_WORDS)
         noise, score = self.law().draw(words, torch.float32)
         mirror, mirror_score = self.law().draw(2**32 - 1 - words, torch.float32)
-        if self.symmetric:
+        if self.facts.symmetric:
             assert torch.equal(mirror, -noise)
             assert torch.equal(mirror_score, -score)
         else:
@@ -331,6 +336,7 @@ class DistributionSuite:
                 [g[i] for g in gradient], list(torch.func.grad(loss, (0, 1))(x[i], scale[i]))
             )
 
+    @pytest.mark.compiled
     def test_compiles_without_graph_breaks(self) -> None:
         scale = torch.tensor(0.8, requires_grad=True)
 
@@ -349,8 +355,6 @@ class DistributionSuite:
 
 class TestGaussian(DistributionSuite):
     law = ts.Gaussian
-    scipy = scipy.stats.norm
-    cdf_condition = 1400.0  # x^2 at the smallest double
 
     def test_scale_matrix_is_a_factor_of_the_covariance(self) -> None:
         matrix = torch.tensor([[1.0, 0.0], [0.7, -0.5]], dtype=torch.float64)
@@ -365,7 +369,6 @@ class TestGaussian(DistributionSuite):
 
 class TestLogistic(DistributionSuite):
     law = ts.Logistic
-    scipy = scipy.stats.logistic
 
     def test_cdf_is_the_sigmoid(self) -> None:
         x = torch.linspace(-30, 30, 100)
@@ -374,10 +377,6 @@ class TestLogistic(DistributionSuite):
 
 class TestGumbel(DistributionSuite):
     law = ts.Gumbel
-    scipy = scipy.stats.gumbel_r
-    symmetric = False
-    cdf_condition = 1e3  # |x| exp(-x) at the smallest double
-    mass = (-8.0, math.inf)  # below, the density is 0 in doubles
 
     def test_mean_is_eulers_constant(self) -> None:
         assert self.integrate(lambda x, score: x) == pytest.approx(np.euler_gamma, abs=1e-8)
@@ -385,49 +384,18 @@ class TestGumbel(DistributionSuite):
 
 class TestCauchy(DistributionSuite):
     law = ts.Cauchy
-    scipy = scipy.stats.cauchy
 
 
 class TestLaplace(DistributionSuite):
     law = ts.Laplace
-    scipy = scipy.stats.laplace
-    kinks = (0.0,)
-
-
-class _Triangular:
-    """scipy's triangular law, with the upper half by symmetry: there scipy's quantiles cancel."""
-
-    _law = scipy.stats.triang(0.5, -1, 2)
-    cdf, logpdf, pdf, stats = _law.cdf, _law.logpdf, _law.pdf, _law.stats
-
-    def ppf(self, p: np.ndarray) -> np.ndarray:
-        tail = np.minimum(p, 1 - p)
-        return np.sign(p - 0.5) * (1 - 2 * tail) / (1 + np.sqrt(2 * tail))
 
 
 class TestTriangular(DistributionSuite):
     law = ts.Triangular
-    scipy = _Triangular()
-    support = (-1.0, 1.0)
-    kinks = (0.0,)
-
-
-class _Semicircle:
-    """The semicircle as a beta law, its upper half by symmetry: scipy.stats.semicircular cancels in
-    the tails, and solves for the quantiles to 1e-8 only.
-    """
-
-    _law = scipy.stats.beta(1.5, 1.5, -1, 2)
-    cdf, pdf, ppf, stats = _law.cdf, _law.pdf, _law.ppf, _law.stats
-
-    def logpdf(self, x: np.ndarray) -> np.ndarray:
-        return self._law.logpdf(-np.abs(x))
 
 
 class TestWignerSemicircle(DistributionSuite):
     law = ts.WignerSemicircle
-    scipy = _Semicircle()
-    support = (-1.0, 1.0)
 
     def test_is_scipys_semicircle(self) -> None:
         x = np.linspace(-1.9, 1.9, 50)
@@ -437,9 +405,12 @@ class TestWignerSemicircle(DistributionSuite):
         np.testing.assert_allclose(law.log_prob(t), reference.logpdf(x), rtol=1e-12, atol=1e-14)
 
 
+class TestHyperbolicSecant(DistributionSuite):
+    law = ts.HyperbolicSecant
+
+
 def test_the_suites_cover_all_laws() -> None:
     assert {suite.law for suite in DistributionSuite.__subclasses__()} == set(LAWS.values())
-    assert all(LAWS[name].name == name for name in LAWS)
 
 
 ZERO, ONE = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
@@ -526,6 +497,7 @@ class TestFromTorch:
         with pytest.raises(ValueError, match="fits the event"):
             law.draw(words[:, :4], torch.float64)
 
+    @pytest.mark.compiled
     def test_compiles(self) -> None:
         law = ts.FromTorch(torch.distributions.Normal(0.0, 1.0), 0.5)
         compiled = torch.compile(
@@ -683,8 +655,30 @@ class TestArguments:
 
     def test_scale_or_scale_matrix(self, law: Any) -> None:
         assert law().scale == 1.0 and law().scale_matrix is None
-        with pytest.raises(ValueError, match="exclude each other"):
-            law(1.0, scale_matrix=torch.eye(2))
+        for arguments, keywords in (((1.0,), {}), ((), {"scale": 1.0})):
+            with pytest.raises(ValueError, match="exclude each other"):
+                law(*arguments, scale_matrix=torch.eye(2), **keywords)
+        with pytest.raises(TypeError, match="scale must be a number or.*, got None"):
+            law(None)
+        with pytest.raises(TypeError, match="scale must be a number or.*, got None"):
+            law(scale=None, scale_matrix=None)
+
+    @pytest.mark.parametrize("keyword", ["sigma", "std", "loc", "temperature"])
+    def test_unknown_keywords(self, law: Any, keyword: str) -> None:
+        name = law.__name__
+        message = f"^{name} takes scale= or scale_matrix=, got {keyword}=;.*{name}\\(scale=0.3\\)$"
+        with pytest.raises(TypeError, match=message):
+            law(**{keyword: 0.3})
+
+    def test_a_second_positional_argument(self, law: Any) -> None:
+        message = f"^{law.__name__} takes scale= or scale_matrix=, got 2 positional arguments; "
+        with pytest.raises(TypeError, match=message):
+            law(0.0, 1.0)
+
+    def test_the_signature_is_that_of_the_class(self, law: Any) -> None:
+        parameters = inspect.signature(law).parameters
+        assert list(parameters) == ["scale", "scale_matrix"]
+        assert parameters["scale"].default == 1.0
 
     def test_values_are_read_on_the_cpu_only(self, law: Any) -> None:
         meta = torch.full((2,), -1.0, device="meta")
@@ -706,6 +700,17 @@ class TestArguments:
             f"{law.__name__}(scale=<torch.float32 tensor of shape (2,)>)"
         )
         assert "scale_matrix=<" in repr(law(scale_matrix=torch.eye(2)))
+
+
+def test_unknown_keywords_of_from_torch() -> None:
+    law = torch.distributions.Normal(0.0, 1.0)
+    message = "^FromTorch takes distribution, scale= or scale_matrix=, got sigma=;"
+    with pytest.raises(TypeError, match=message):
+        ts.FromTorch(law, sigma=0.3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="^FromTorch takes.*, got 3 positional arguments"):
+        ts.FromTorch(law, 0.3, 0.4)  # type: ignore[misc]
+    with pytest.raises(TypeError, match="scale must be a number or.*, got None"):
+        ts.FromTorch(law, None)  # type: ignore[arg-type]
 
 
 def test_from_torch_repr() -> None:

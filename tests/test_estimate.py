@@ -41,6 +41,7 @@ def smoothed_curve(x: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     return value, slope[..., None] * A
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import scipy.integrate
-import scipy.stats
 import torch
-from facts import COMPACT, SCIPY, assert_mean, assert_mean_gradient, replicate
+from facts import assert_mean, assert_mean_gradient, replicate
 from hypothesis import given, strategies as st
+from laws import FACTS, difference
 from torch import Tensor
 
 import torchsmooth as ts
@@ -103,31 +102,12 @@ def test_gumbel_argmax_is_softmax(n: int, device: torch.device) -> None:
 # --- two elements: the law of the difference -------------------------------------------------
 
 
-def difference_law(law: str, z: float) -> tuple[float, float]:
-    """P(e1 - e2 > -z) and its derivative in z, for independent e1, e2 of scale 1."""
-    if law == "gaussian":
-        return scipy.stats.norm.cdf(z / 2**0.5), scipy.stats.norm.pdf(z / 2**0.5) / 2**0.5
-    if law == "cauchy":
-        return 0.5 + math.atan(z / 2) / math.pi, 1 / (2 * math.pi * (1 + z**2 / 4))
-    noise = SCIPY[law]
-    low, high = (-1, 1) if law in COMPACT else (-40, 40)
-    kinks = [t for t in (-1 + z, 0, z, 1 + z) if low < t < high]
-
-    def integral(f: Callable[[float], float]) -> float:
-        return scipy.integrate.quad(f, low, high, points=kinks, limit=200)[0]
-
-    return (
-        integral(lambda t: noise.pdf(t) * noise.sf(t - z)),
-        integral(lambda t: noise.pdf(t) * noise.pdf(t - z)),
-    )
-
-
 @pytest.mark.parametrize("covariate", COVARIATES)
 @pytest.mark.parametrize("law", LAWS)
 def test_two_elements(law: str, covariate: str, device: torch.device) -> None:
     x, scale = torch.tensor([0.4, -0.1], dtype=torch.float64), 0.8
     z = float(x[0] - x[1]) / scale
-    p, density = difference_law(law, z)
+    p, density = difference(law, z)
     weight = torch.zeros(2, 2, dtype=torch.float64)
     weight[0, 0] = 1  # P that the first element is the larger one
     matrix, grad_x, grad_scale = argsort_and_gradients(
@@ -137,7 +117,7 @@ def test_two_elements(law: str, covariate: str, device: torch.device) -> None:
         weight.to(device),
         1000,
         descending=True,
-        num_samples=2**14 if law == "wigner_semicircle" else 2**11,
+        num_samples=2**14 if FACTS[law].score_moments < 2 else 2**11,
         sampler="mc",
         covariate=covariate,
     )
@@ -310,7 +290,7 @@ def test_few_samples_are_unbiased(
     """Two elements, Gaussian noise: a wrong factor s / (s - 1) would be off by 20 % or more."""
     x, scale = torch.tensor([0.3, -0.2], dtype=torch.float64), 0.7
     z = 0.5 / scale
-    p, density = difference_law("gaussian", z)
+    p, density = difference("gaussian", z)
     weight = torch.zeros(2, 2, dtype=torch.float64)
     weight[1, 0] = 1
     matrix, grad_x, grad_scale = argsort_and_gradients(

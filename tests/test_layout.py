@@ -19,6 +19,8 @@ FLOORS = (
     "_names",
     "_torch_internals",
     "_dtypes",
+    "_typing",
+    "_linalg",
     "samplers",
     "distributions",
     "_checks",
@@ -35,8 +37,8 @@ FLOORS = (
     "_analysis",
     "nn",
     "_soften",
-    "__main__",
     "",  # the package's own namespace
+    "__main__",
 )
 NAMESPACES = (
     "torchsmooth",

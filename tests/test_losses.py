@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import scipy.integrate
 import torch
-from facts import SCIPY, replicate
+from facts import replicate
+from laws import SCIPY
 from problems import grid_paths, one_hot_vectors, permutations, solver_of
 from torch import Tensor
 
@@ -496,6 +497,7 @@ def test_descent_finds_the_target() -> None:
     assert torch.equal(ts.hard.shortest_path(theta), target)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_equals_eager() -> None:
     loss = ts.fenchel_young_loss(ts.hard.rank, ts.Gaussian(GAMMA), num_samples=16, seed=0)
@@ -524,7 +526,8 @@ def test_layer() -> None:
     assert gradient > 0  # more noise, larger expected maxima
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         assert torch.equal(other(theta, target), value)
-    assert "FenchelYoungLoss(argmax, Gaussian(scale=0.7), learn_scale=True" in repr(layer)
+    assert "FenchelYoungLoss(Gaussian(scale=0.7), learn_scale=True" in repr(layer)
+    assert "solver=argmax, num_samples=16" in repr(layer)
 
     leaf = theta.clone().requires_grad_()
     hard = layer.eval()(leaf, target)

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from facts import COMPACT, SCIPY
 from hypothesis import given, strategies as st
+from laws import FACTS, SCIPY
 from torch import Tensor
 
 import torchsmooth as ts
@@ -39,16 +39,6 @@ DTYPES = [torch.float32, torch.float64]
 ELEMENTS = 3
 SAMPLES = 36  # a block of 32 and a piece; pairs of pairs
 SEED = -0x0123456789ABCDEF
-
-SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "gaussian": lambda x: x,
-    "logistic": lambda x: np.tanh(x / 2),
-    "gumbel": lambda x: -np.expm1(-x),
-    "cauchy": lambda x: 2 * x / (1 + x**2),
-    "laplace": np.sign,
-    "triangular": lambda x: np.sign(x) / (1 - abs(x)),
-    "wigner_semicircle": lambda x: x / ((1 - x) * (1 + x)),
-}
 
 
 def sampling(
@@ -496,7 +486,7 @@ def test_functions_of_laws(law: str, dtype: torch.dtype, device: torch.device) -
         "icdf": (u[u < 1], SCIPY[law].ppf),
         "cdf": (x, SCIPY[law].cdf),
         "log_prob": (x, SCIPY[law].logpdf),
-        "score": (x[x.abs() < 1] if law in COMPACT else x, SCORES[law]),
+        "score": (x[x.abs() < 1] if FACTS[law].is_compact else x, FACTS[law].score),
     }
     for function, (argument, expected) in functions.items():
         (actual,) = run("evaluate_law", device, x=argument, law=law, function=function)
@@ -805,6 +795,7 @@ def test_outcomes(outcome: str, dtype: torch.dtype, n: int, device: torch.device
 
 
 # So many that the sums of a task are flushed before its end.
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [4, 6])
 @pytest.mark.parametrize("outcome", ["argsort", "rows", "sort"])
 def test_sorts_of_many_samples(outcome: str, n: int, device: torch.device) -> None:
@@ -1079,6 +1070,7 @@ def test_two_runs_are_equal(device: torch.device) -> None:
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("isa", ["baseline", "avx2"])
 def test_instruction_sets_agree(isa: str, tmp_path: Path) -> None:
     """Words bit for bit; the rest to the rounding of multiply-adds."""

@@ -7,6 +7,7 @@ a false alarm at 5 sigma (one in 3.5 million), for fixed seeds.
 import itertools
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,7 @@ class SamplerSuite:
             for distance in (1, 2, 16, 1024):
                 assert_uniform((top[distance:], 16), (top[:-distance], 16))
 
+    @pytest.mark.compiled
     def test_compiles(self) -> None:
         s, n = self.sizes[0]
 
@@ -354,6 +356,7 @@ class TestSobol(SamplerSuite):
         for i in (0, 3, 7):
             assert_uniform((top[:, i, 0], 8), (top[:, i, 1], 8))
 
+    @pytest.mark.slow
     def test_law_of_two_points(self) -> None:
         # Points that first differ in bit r stay together in the bits before, differ in that bit,
         # and are independent in all bits after it.
@@ -371,6 +374,7 @@ class TestSobol(SamplerSuite):
                 (a >> (31 - r), 2 << r), (a >> (27 - r) & 15, 16), (b >> (27 - r) & 15, 16)
             )
 
+    @pytest.mark.slow
     def test_law_of_eight_points(self) -> None:
         # Nested uniform scrambling flips each of the 7 inner nodes of a binary tree by a fair coin.
         top = draw_words(self.sampler, 8, 2, 20 * REPLICAS) >> 29
@@ -408,6 +412,7 @@ class TestSobol(SamplerSuite):
             self.sampler.directions(3, CPU)
         assert not self.sampler.directions(3, CPU).is_inference()
 
+    @pytest.mark.compiled
     @pytest.mark.parametrize("strict", [True, False])
     def test_directions_from_an_export_serve_all(self, strict: bool) -> None:
         class Uniforms(torch.nn.Module):
@@ -442,6 +447,7 @@ class TestSobol(SamplerSuite):
             warnings.simplefilter("error")
             self.sampler.validate(s, 3, antithetic)
 
+    @pytest.mark.compiled
     def test_does_not_warn_while_compiling(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(samplers, "_warned_unbalanced", False)
 
@@ -452,6 +458,7 @@ class TestSobol(SamplerSuite):
         compiled(torch.ones(2))
         assert not samplers._warned_unbalanced
 
+    @pytest.mark.compiled
     def test_compiles_for_any_number_of_dimensions(self) -> None:
         def evaluate(x: Tensor) -> Tensor:
             return x * self.sampler.uniforms(4, x.shape[-1], seed=1)
@@ -474,6 +481,55 @@ def test_the_suites_cover_all_samplers() -> None:
     ]
     assert {suite.sampler for suite in suites} == set(SAMPLERS.values())
     assert {name for name, sampler in SAMPLERS.items() if sampler.independent} == {"mc"}
+
+
+class TestAuto:
+    """The default."""
+
+    most = torch.quasirandom.SobolEngine.MAXDIM
+
+    def test_is_sobol_as_far_as_that_goes(self) -> None:
+        auto = resolve_sampler("auto")
+        assert auto == samplers.AutoSampler() and auto.name == "auto" and not auto.independent
+        for n, name in ((1, "sobol"), (self.most, "sobol"), (self.most + 1, "rqmc_latin")):
+            expected = SAMPLERS[name].uniforms(4, n, seed=3)
+            assert torch.equal(auto.uniforms(4, n, seed=3), expected)
+
+    @pytest.mark.parametrize(
+        "smoothed",
+        [
+            lambda x, **options: ts.smooth(torch.sign, ts.Gaussian(), num_samples=2, **options)(x),
+            lambda x, **options: ts.functional.rank(x, ts.Gaussian(), num_samples=2, **options),
+            lambda x, **options: ts.nn.Smooth(torch.sign, num_samples=2, **options)(x),
+        ],
+    )
+    def test_is_the_default_in_any_number_of_dimensions(self, smoothed: Any) -> None:
+        for n, name in ((3, "sobol"), (self.most + 1, "rqmc_latin")):
+            x = torch.linspace(-1, 1, n)
+            assert torch.equal(smoothed(x, seed=0), smoothed(x, seed=0, sampler=name))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: ts.smooth(torch.sign, ts.Gaussian(), num_samples=3)(x),
+        lambda x: ts.functional.rank(x, ts.Gaussian(), num_samples=3),
+        lambda x: ts.nn.Rank(ts.Gaussian(), num_samples=3)(x),
+        lambda x: ts.Sobol().uniforms(3, 2),
+        lambda x: ts.estimate(torch.sign, x, ts.Gaussian(), num_samples=3),
+    ],
+)
+def test_the_warning_about_sobol_points_is_at_the_users_line_once(
+    call: Callable[[Tensor], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samplers, "_warned_unbalanced", False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call(torch.zeros(2))
+        call(torch.zeros(2))
+    (warning,) = caught
+    assert warning.filename == __file__
+    assert warning.lineno == call.__code__.co_firstlineno
 
 
 class TestPhilox:

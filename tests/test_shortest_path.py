@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from facts import COMPACT, replicate
+from facts import replicate
+from laws import FACTS
 from paths import (
     LEAST,
     SCALE,
@@ -396,7 +397,7 @@ def test_mean_and_gradients(law: str, neighbors: int, sampler: str, covariate: s
     mean, known_x, known_scale = expected(law, neighbors)
     assert_same_mean(path, mean, 0.01)
     # The score's variance is infinite for laws on [-1, 1], see `facts.assert_mean_gradient`.
-    sigmas, resolution = (8.0, 0.5) if law in COMPACT else (4.0, 0.12)
+    sigmas, resolution = (4.0, 0.12) if FACTS[law].score_moments > 2 else (8.0, 0.5)
     assert_same_mean(in_x, known_x, resolution, sigmas)
     assert_same_mean(in_scale, known_scale, 2 * resolution, sigmas)
 
@@ -461,6 +462,7 @@ def test_elements_do_not_depend_on_the_batch_behind_them(device: torch.device) -
     torch.testing.assert_close(smoothed(x)[:2], smoothed(x[:2]), rtol=0, atol=0)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_equals_eager(device: torch.device) -> None:
     def f(x: Tensor, scale: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:

@@ -686,6 +686,7 @@ def test_learned_scale() -> None:
     assert slopes[0] != 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, under forward mode
 def test_transforms() -> None:
     x, law = points().detach(), ts.Logistic(0.3)
@@ -705,6 +706,7 @@ def test_transforms() -> None:
         torch.testing.assert_close(events.probability, soft.greater(x, 0.1, law))
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiles_whole() -> None:
     x, law = points().detach(), ts.Logistic(0.3)
@@ -727,6 +729,7 @@ def test_compiles_whole() -> None:
     assert torch.equal(compiled(x), program(x))
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_in_pieces() -> None:
     x, law = points().detach(), ts.Logistic(0.3)

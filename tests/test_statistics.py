@@ -9,7 +9,8 @@ import pytest
 import scipy.special
 import scipy.stats
 import torch
-from facts import SCIPY, assert_mean, replicate
+from facts import assert_mean, replicate
+from laws import SCIPY
 from torch import Tensor
 
 import torchsmooth as ts
@@ -313,6 +314,7 @@ def test_dependent_samples_leave_a_small_bias(options: dict[str, Any], bias: flo
 MATRIX = [[0.2, 1.0], [0.8, 0.1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("covariate", COVARIATES)
 @pytest.mark.parametrize("num_samples", [4, 64])
 def test_covariance_of_a_linear_function(num_samples: int, covariate: str) -> None:
@@ -547,6 +549,7 @@ def test_empty(statistic: Any, shape: tuple[int, ...]) -> None:
     assert torch.autograd.grad(value.sum(), x)[0].shape == shape
 
 
+@pytest.mark.compiled
 @BOTH
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_equals_eager(statistic: Any) -> None:

@@ -154,9 +154,9 @@ def test_polygons_of_files_become_triangles(tmp_path):
     assert set(map(int, faces.flatten())) == {0, 1, 2, 3}
 
 
-def test_files_that_are_none(tmp_path):
+def test_files_without_a_mesh(tmp_path):
     pytest.importorskip("trimesh")
-    with pytest.raises(FileNotFoundError, match="path must be a file with a mesh"):
+    with pytest.raises(FileNotFoundError, match="path must be an existing file with a mesh"):
         ts.meshes.load(tmp_path / "nothing.obj")
     points = tmp_path / "points.obj"
     points.write_text("v 0 0 0\nv 1 0 0\n")

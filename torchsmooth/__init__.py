@@ -1,11 +1,13 @@
-"""Gradients for what has none: sorting, shortest paths, renderers, simulators, branches."""
+"""Gradients for functions that have none: sorting, shortest paths, renderers, simulators."""
 
 from importlib import metadata as _metadata
 from typing import NoReturn
 
 from . import distributions, functional, hard, meshes, nn, samplers, soft, statistics
 from ._analysis.clarke import ClarkeSubdifferential, clarke
-from ._analysis.diagnosis import VERDICTS, Break, CoordinateDiagnosis, Diagnosis, diagnose
+from ._analysis.diagnosis.diagnose import diagnose
+from ._analysis.diagnosis.result import Break, CoordinateDiagnosis, Diagnosis
+from ._analysis.diagnosis.verdicts import VERDICTS
 from ._analysis.directional import DirectionalDerivative, directional_derivative
 from ._analysis.estimates import Estimate, estimate
 from ._analysis.tuning import Candidate, Tuning, tune
@@ -15,31 +17,19 @@ from ._soften import SOFTENED, SoftBoolean, SoftIndex, soften
 from ._solvers.fenchel_young import FenchelYoungLoss, fenchel_young_loss
 from ._solvers.interpolation import BlackBox, blackbox
 from ._straight_through import straight_through
-from .distributions import (
-    AbstractDistribution,
-    Cauchy,
-    FromTorch,
-    Gaussian,
-    Gumbel,
-    Laplace,
-    Logistic,
-    Triangular,
-    WignerSemicircle,
-)
+from .distributions import *  # noqa: F403 (its __all__ is the list)
 from .samplers import AbstractSampler, Cartesian, LatinHypercube, MonteCarlo, Sobol
 from .statistics import Covariance, Median
 
 
 __all__ = [
     "__version__",
-    "AbstractDistribution",
     "AbstractSampler",
     "BlackBox",
     "blackbox",
     "Break",
     "Candidate",
     "Cartesian",
-    "Cauchy",
     "clarke",
     "ClarkeSubdifferential",
     "CoordinateDiagnosis",
@@ -53,14 +43,9 @@ __all__ = [
     "estimate",
     "fenchel_young_loss",
     "FenchelYoungLoss",
-    "FromTorch",
     "functional",
-    "Gaussian",
-    "Gumbel",
     "hard",
-    "Laplace",
     "LatinHypercube",
-    "Logistic",
     "Median",
     "meshes",
     "MonteCarlo",
@@ -76,12 +61,11 @@ __all__ = [
     "SoftIndex",
     "statistics",
     "straight_through",
-    "Triangular",
     "tune",
     "Tuning",
     "VERDICTS",
-    "WignerSemicircle",
 ]
+__all__ += distributions.__all__
 
 
 try:

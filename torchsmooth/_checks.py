@@ -60,6 +60,14 @@ def check_bool(value: object, name: str) -> bool:
     return value
 
 
+def check_event_dim(x: Tensor, event_dim: int, name: str) -> None:
+    if x.ndim < event_dim:
+        raise ValueError(
+            f"{name} must have at least event_dim={event_dim} dimensions, got shape "
+            f"{list(x.shape)}; add dimensions, or pass a smaller event_dim"
+        )
+
+
 def check_dim(dim: object, x: Tensor) -> int:
     """The dimension as a non-negative index."""
     if isinstance(dim, bool) or not isinstance(dim, int):
@@ -113,7 +121,7 @@ def check_quantile(q: object) -> float | Tensor:
 
 
 class GridOptions(NamedTuple):
-    """What a path through a grid may do, in the order of the ops' schemas.
+    """The options of a path through a grid, in the order of the ops' schemas.
 
     `source` and `target` count the cells in row-major order.
     """

@@ -78,7 +78,10 @@ _OURS = {
     },
     "torchsmooth.nn": {
         "ReLU": "torchsmooth.nn.SoftReLU",
-        "Render": "torchsmooth.nn.Renderer",
+        "Renderer": "torchsmooth.nn.Render",
+        "SoftBranch": "torchsmooth.nn.SoftCond",
+        "SoftWhileLoop": "torchsmooth.nn.SoftWhile",
+        "SoftGumbelSoftmax": "torchsmooth.nn.GumbelSoftmax",
         "Dijkstra": "torchsmooth.nn.ShortestPath",
         "ArgMin": "torchsmooth.nn.ArgMax of -x",
         "SoftSort": "torchsmooth.nn.ArgSort",

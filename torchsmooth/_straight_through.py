@@ -21,23 +21,24 @@ def straight_through(hard: Any, soft: Any) -> Any: ...
 def straight_through(hard: Any = None, soft: Any = None) -> Any:
     """Returns the value of `hard` with the gradient of `soft`.
 
-    The straight-through estimator: the value is exact, the gradient is that of another function on
-    purpose. With `soft` the input itself, the gradient is the identity's (Bengio, Leonard and
-    Courville, "Estimating or propagating gradients through stochastic neurons for conditional
-    computation", 2013, arXiv:1308.3432).
+    This is the straight-through estimator: the value is exact, the gradient is that of another
+    function on purpose. If `soft` is the input itself, the gradient is that of the identity.
 
     **Arguments:**
 
-    - `hard`: a tensor, or a tuple, list or dict of tensors; or a function that returns them.
-    - `soft`: the same, of the same structure and shapes, floating-point. If `hard` is a function,
-        then one that is called with the same arguments. Left out of a decorator, `hard` is what is
-        decorated: `@straight_through(soft=f)`.
+    - `hard`: a tensor, or a tuple, list or dict of tensors; or a function that returns them. Omit
+        it for a decorator: `@straight_through(soft=f)` decorates `hard`.
+    - `soft`: the same, of the same structure and shapes, floating-point. If `hard` is a function, a
+        function that is called with the same arguments.
 
     **Returns:** tensors of the type of `soft`: equal to `hard` (where `soft` is finite), with all
     derivatives of `soft` and none of `hard`. For a function, a function.
 
-    **Raises:** TypeError if only one of the two is a function, if a leaf is no tensor, or `soft` is
-    not floating-point; ValueError if structures or shapes differ.
+    **Raises:** TypeError if only one of the two is a function, if a leaf is not a tensor, or if
+    `soft` is not floating-point; ValueError if structures or shapes differ.
+
+    **Source:** Bengio, Leonard and Courville, "Estimating or propagating gradients through
+    stochastic neurons for conditional computation", 2013 (arXiv:1308.3432).
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([0.4, 1.6], requires_grad=True)

@@ -7,7 +7,7 @@ torch.func, forward mode), or does what torch has no public function for.
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import CodeType
 from typing import Any, ParamSpec, TypeVar
@@ -80,7 +80,7 @@ def wrapped_tensors(t: Tensor) -> list[Tensor]:
 
 
 def unwrapped(t: Tensor) -> Tensor:
-    """What is in a tensor that no derivative goes through, for those who want its numbers."""
+    """The plain tensor inside of wrappers, whose numbers can be read; no derivative passes it."""
     return (t, *wrapped_tensors(t))[-1]
 
 
@@ -135,6 +135,57 @@ def values_are_readable(tensor: Tensor) -> bool:
     )
 
 
+def has_values(tensor: Tensor) -> bool:
+    """Whether there are numbers to look at, even if a device must be waited for.
+
+    Not in tracing, nor while a CUDA graph is captured.
+    """
+    if tensor.device.type == "cuda":
+        return type(tensor) in (Tensor, torch.nn.Parameter) and not (
+            torch.compiler.is_compiling() or torch.cuda.is_current_stream_capturing()
+        )
+    return values_are_readable(tensor)
+
+
+def materialized(t: Tensor) -> Tensor:
+    """The tensor with memory behind it, which torch leaves out of derivatives that are zero."""
+    innermost = t if torch.compiler.is_compiling() else unwrapped(t)
+    return torch.zeros(t.shape, dtype=t.dtype, device=t.device) if _is_zero(innermost) else t
+
+
+def _is_zero(t: Tensor) -> bool:
+    zero: bool = not torch.compiler.is_compiling() and t._is_zerotensor()
+    return zero
+
+
+_BATCHED: Any = torch._C._parse_dispatch_key("Batched")
+
+
+def is_batched_gradient(t: Tensor) -> bool:
+    """Whether `torch.autograd.grad` was called with `is_grads_batched=True`.
+
+    Its vmap is an older one than `torch.vmap`, and knows few operations.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    batched: bool = torch._C._dispatch_keys(t).has(_BATCHED)
+    return batched
+
+
+def one_gradient_at_a_time(
+    function: Callable[[Tensor], Sequence[Tensor | None]], gradients: Tensor
+) -> list[Tensor | None]:
+    """What the function makes of each gradient of a batch for which `is_batched_gradient`."""
+    level = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    rows = torch._remove_batch_dim(gradients, level, 1, 0)
+    results = [function(row.contiguous()) for row in rows]
+    return [
+        None if column[0] is None else torch._add_batch_dim(torch.stack(column), 0, level)
+        for column in zip(*results, strict=True)
+    ]
+
+
 # Calls that torch should see in another way.
 
 
@@ -148,7 +199,7 @@ def below_autograd(op: Any, *args: Any) -> Any:
 
 @contextlib.contextmanager
 def outside_of_transforms_and_modes() -> Iterator[None]:
-    """What is made in here is a plain tensor, whoever transforms, traces or infers around it."""
+    """Tensors made inside are plain ones, whatever transforms, traces or infers outside."""
     with torch.inference_mode(False), torch._C._DisableFuncTorch(), _disable_current_modes():
         yield
 
@@ -197,7 +248,7 @@ def one_node(function: Callable[P, T]) -> Callable[P, T]:
 
 @contextlib.contextmanager
 def stored_for_backward(like: Tensor) -> Iterator[None]:
-    """What is computed in here is stored for the backward pass, if it is compiled for a CPU.
+    """Results computed inside are stored for the backward pass, if compiled for a CPU.
 
     A compiler would compute elementwise functions a second time there, because on GPUs that takes
     no longer than reading what was stored. On CPUs an exponential does. Whoever asks for
@@ -239,4 +290,4 @@ def skip_code(code: CodeType) -> None:
     """Keeps Dynamo from starting at this code. It still traces into it from a program."""
     from torch._dynamo import decorators
 
-    decorators.skip_code(code)
+    decorators.skip_code(code)  # type: ignore[attr-defined]  # of another module, and imported

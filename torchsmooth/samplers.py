@@ -1,8 +1,8 @@
-"""Where the uniform numbers of the noise come from.
+"""Sources of the uniform numbers of the noise.
 
-A sampler names one of the point sets of `csrc/core/samplers.h`. The points themselves are computed
-inside the ops, as a pure function of seed, batch element, sample and dimension; every batch element
-has points of its own. A new sampler is a class here and a struct there.
+A sampler names one of the point sets of `csrc/core/samplers.h`. The points are computed inside the
+ops, as a pure function of seed, batch element, sample and dimension; every batch element has
+different points. A new sampler is a class here and a struct there.
 """
 
 import abc
@@ -10,6 +10,7 @@ import dataclasses
 import math
 import numbers
 import operator
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import ClassVar, NoReturn, final
@@ -24,6 +25,7 @@ from ._torch_internals import constant_in_graphs, outside_of_transforms_and_mode
 __all__ = [
     "SAMPLERS",
     "AbstractSampler",
+    "AutoSampler",
     "Cartesian",
     "LatinHypercube",
     "MonteCarlo",
@@ -52,18 +54,18 @@ class AbstractSampler(abc.ABC):
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """What the ops call the sampler."""
+        """The name that the ops use."""
 
     @abc.abstractmethod
     def directions(self, n: int, device: torch.device) -> Tensor:  # [n or 0, 32], int32
-        """The table of direction numbers that the ops take; empty for all samplers but Sobol."""
+        """The direction numbers that the ops take; empty for all samplers except Sobol."""
 
     @abc.abstractmethod
     def _validate_points(self, points: int, n: int, mirrored: int) -> None:
-        """Checks the number of points; `mirrored` samples are made of each."""
+        """Checks the number of points; each point makes `mirrored` samples."""
 
     def validate(self, num_samples: int, n: int, antithetic: bool = False) -> None:
-        """Raises a `ValueError` or `TypeError` unless the sampler can make that many samples.
+        """Raises a `ValueError` or `TypeError` unless the sampler can make this number of samples.
 
         **Arguments:**
 
@@ -103,17 +105,22 @@ class AbstractSampler(abc.ABC):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ) -> Tensor:  # [*batch_shape, num_samples, n]
-        """The uniform numbers themselves, strictly between 0 and 1.
+        """Returns uniform numbers, strictly between 0 and 1.
 
         They are (w + 1/2) / 2^32 for the 32-bit words w that smoothing draws for the same seed:
-        exactly so in float64, rounded but kept off 0 and 1 in the other types.
+        exactly in float64, rounded but kept off 0 and 1 in the other types.
 
         **Arguments:**
 
         - `num_samples`, `n`, `antithetic`: as for `validate`. Antithetic samples 2i and 2i + 1 are
             mirror images, u and 1 - u.
-        - `batch_shape`: every element has points of its own.
+        - `batch_shape`: the shape of the batch; every element has different points.
         - `seed`: an int, an int64 tensor with one element, or None for one from torch's generator.
+        - `dtype`, `device`: of the result.
+
+        **Returns:** a tensor of shape [*batch_shape, num_samples, n].
+
+        **Raises:** TypeError or ValueError if an argument differs from this description.
 
         >>> import torchsmooth as ts
         >>> u = ts.LatinHypercube().uniforms(4, 1, seed=0)
@@ -136,7 +143,7 @@ class AbstractSampler(abc.ABC):
         words = torch.ops.torchsmooth.words(
             seed_tensor(seed, target),
             self.directions(n, target),
-            self.name,
+            sampler_for(self, n).name,
             antithetic,
             num_samples,
             n,
@@ -147,7 +154,8 @@ class AbstractSampler(abc.ABC):
         u = ((words.to(compute) + 0.5) * (1 / _WORDS)).to(dtype)
         info = torch.finfo(dtype)
         lowest = max(0.5 / _WORDS, info.tiny * info.eps)  # float16 has no 2^-33
-        return u.clamp(lowest, 1 - info.eps / 2).reshape(*batch_shape, num_samples, n)
+        uniforms: Tensor = u.clamp(lowest, 1 - info.eps / 2)
+        return uniforms.reshape(*batch_shape, num_samples, n)
 
 
 @final
@@ -155,8 +163,10 @@ class AbstractSampler(abc.ABC):
 class MonteCarlo(AbstractSampler):
     """Independent samples, by the counter-based generator Philox4x32-10.
 
-    Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The variance
-    of an average falls as 1/s.
+    The variance of an average falls as 1/s.
+
+    **Source:** Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC
+    2011.
     """
 
     independent = True
@@ -177,13 +187,16 @@ class MonteCarlo(AbstractSampler):
 class LatinHypercube(AbstractSampler):
     """Latin hypercube samples: in every dimension, one sample in each of s equal intervals.
 
-    McKay, Beckman, Conover, "A comparison of three methods for selecting values of input variables
-    in the analysis of output from a computer code", Technometrics 21, 1979. Any number of samples.
-    Which sample has which interval is random in every dimension; what is additive in the dimensions
-    has almost no variance.
+    The number of samples is arbitrary. In every dimension the assignment of samples to intervals is
+    random. Averages of functions that are additive in the dimensions have almost no variance.
 
-    **Arguments:** `randomized`: whether samples lie anywhere in their intervals, which keeps
-    averages unbiased ("rqmc_latin"), or at the centres ("qmc_latin").
+    **Arguments:**
+
+    - `randomized`: whether samples are uniform in their intervals, which keeps averages unbiased
+        ("rqmc_latin"), or at the centres ("qmc_latin").
+
+    **Source:** McKay, Beckman and Conover, "A comparison of three methods for selecting values of
+    input variables in the analysis of output from a computer code", Technometrics 21, 1979.
     """
 
     randomized: bool = True
@@ -206,11 +219,13 @@ class LatinHypercube(AbstractSampler):
 class Cartesian(AbstractSampler):
     """A regular grid: one sample in each of s = k^n equal cells.
 
-    Only some numbers of samples have such a grid, and hardly any where n is large: then use
-    `Sobol` or `LatinHypercube`.
+    Few numbers of samples have such a grid, and hardly any where n is large: then use `Sobol` or
+    `LatinHypercube`.
 
-    **Arguments:** `randomized`: whether samples lie anywhere in their cells, which keeps averages
-    unbiased ("rqmc_cartesian"), or at the centres ("qmc_cartesian").
+    **Arguments:**
+
+    - `randomized`: whether samples are uniform in their cells, which keeps averages unbiased
+        ("rqmc_cartesian"), or at the centres ("qmc_cartesian").
     """
 
     randomized: bool = True
@@ -244,13 +259,15 @@ class Cartesian(AbstractSampler):
 @final
 @dataclasses.dataclass(frozen=True)
 class Sobol(AbstractSampler):
-    """Sobol points with nested uniform (Owen) scrambling: the default.
+    """Sobol points with nested uniform (Owen) scrambling.
 
-    Every sample is uniform, so that averages are unbiased, and the samples together fill the cube
-    evenly, in each dimension and in pairs of them. The direction numbers are those of
-    `torch.quasirandom.SobolEngine` (Joe and Kuo, 2008), for up to 21201 dimensions. The numbers of
-    samples that balance are the powers of 2; others work, with a warning. Owen, "Randomly permuted
-    (t, m, s)-nets and (t, s)-sequences", 1995.
+    Every sample is uniform, so that averages are unbiased. Together the samples fill the cube
+    evenly, in each dimension and in pairs of dimensions. The direction numbers are those of
+    `torch.quasirandom.SobolEngine`, for up to 21201 dimensions. Numbers of samples that are powers
+    of 2 are balanced; others work, with a warning.
+
+    **Source:** Owen, "Randomly permuted (t, m, s)-nets and (t, s)-sequences", 1995; Joe and Kuo,
+    "Constructing Sobol sequences with better two-dimensional projections", 2008.
     """
 
     independent = False
@@ -260,7 +277,7 @@ class Sobol(AbstractSampler):
         return "sobol"
 
     def directions(self, n: int, device: torch.device) -> Tensor:
-        # Rounded up, so that few tables serve all n.
+        # Rounded up, so that few tables are enough for all n.
         capacity = min(max(16, 1 << (n - 1).bit_length()), _MAX_SOBOL_DIMENSIONS)
         return _sobol_table(capacity, torch.device(device))[:n]
 
@@ -276,6 +293,32 @@ class Sobol(AbstractSampler):
 
 _MAX_SOBOL_DIMENSIONS = torch.quasirandom.SobolEngine.MAXDIM
 
+
+@final
+@dataclasses.dataclass(frozen=True)
+class AutoSampler(AbstractSampler):
+    """`Sobol` up to its 21201 dimensions, randomised `LatinHypercube` beyond: the default."""
+
+    independent = False
+
+    @property
+    def name(self) -> str:
+        return "auto"
+
+    def directions(self, n: int, device: torch.device) -> Tensor:
+        return sampler_for(self, n).directions(n, device)
+
+    def _validate_points(self, points: int, n: int, mirrored: int) -> None:
+        sampler_for(self, n)._validate_points(points, n, mirrored)
+
+
+def sampler_for(sampler: AbstractSampler, n: int) -> AbstractSampler:
+    """The sampler whose points an event of n dimensions gets, which the ops know by its name."""
+    if not isinstance(sampler, AutoSampler):
+        return sampler
+    return SAMPLERS["sobol" if n <= _MAX_SOBOL_DIMENSIONS else "rqmc_latin"]
+
+
 _warned_unbalanced = False
 
 
@@ -290,8 +333,19 @@ def _warn_unbalanced(points: int, mirrored: int) -> None:
         f"Sobol points balance for powers of 2 only, but there are {points}{pairs}: results are "
         f"right but less accurate; pass num_samples={mirrored * power} or {2 * mirrored * power}",
         UserWarning,
-        stacklevel=4,  # the caller of `validate`
+        stacklevel=_frames_of_the_package(),
     )
+
+
+def _frames_of_the_package() -> int:
+    """The `stacklevel` that puts a warning of the caller at the user's line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in (
+        "torchsmooth",
+        "torch",  # layers are called through torch.nn
+    ):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 _sobol_tables: dict[tuple[int, torch.device], Tensor] = {}
@@ -299,13 +353,13 @@ _sobol_tables: dict[tuple[int, torch.device], Tensor] = {}
 
 @constant_in_graphs
 def _sobol_table(capacity: int, device: torch.device) -> Tensor:  # [capacity, 32], int32
-    """Direction numbers, their bits reversed, because the scrambling hash works on reversed bits.
+    """Direction numbers with reversed bits, because the scrambling hash works on reversed bits.
 
-    Row j, column b is what bit b of a sample's index contributes to dimension j.
+    Row j, column b is the contribution of bit b of a sample's index to dimension j.
     """
     table = _sobol_tables.get((capacity, device))
     if table is None:
-        # A plain tensor that serves all later calls, even if the first one is made for inference,
+        # A plain tensor, valid for all later calls, even if the first one is made for inference,
         # within a transform, or for tracing. There is no gradient to switch off, and export would
         # record it.
         with outside_of_transforms_and_modes():
@@ -326,7 +380,7 @@ def _no_directions(device: torch.device) -> Tensor:
 
 def floor_root(x: int, n: int) -> int:
     """The largest integer k with k^n <= x, for x >= 1."""
-    k = round(x ** (1 / n))
+    k: int = round(x ** (1 / n))
     while k**n > x:
         k -= 1
     while (k + 1) ** n <= x:
@@ -345,25 +399,29 @@ SAMPLERS: dict[str, AbstractSampler] = {
         Sobol(),
     )
 }
-"""The samplers by the names that stand for them in `sampler=`."""
+"""The samplers by their names in `sampler=`; "auto" chooses one of them."""
+
+_AUTO = AutoSampler()
 
 
 def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
-    """The sampler of that name, or the sampler itself."""
+    """The sampler of this name, or the sampler itself."""
     if isinstance(sampler, AbstractSampler):
         return sampler
-    names = ", ".join(repr(name) for name in SAMPLERS)
+    if isinstance(sampler, str) and sampler in SAMPLERS:
+        return SAMPLERS[sampler]
+    if sampler == _AUTO.name:
+        return _AUTO
+    names = ", ".join(repr(name) for name in (*SAMPLERS, _AUTO.name))
     if not isinstance(sampler, str):
         raise TypeError(
             f"sampler must be one of {names} or a sampler such as Sobol(), got {sampler!r}"
         )
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler must be one of {names}, got {sampler!r}")
-    return SAMPLERS[sampler]
+    raise ValueError(f"sampler must be one of {names}, got {sampler!r}")
 
 
 def seed_tensor(seed: int | Tensor | None, device: torch.device | str) -> Tensor:  # [], int64
-    """The seed as a tensor, which is how it travels: a CUDA graph can replay with another.
+    """The seed as a tensor, so that a CUDA graph can replay with another one.
 
     None draws one from torch's generator of the device, so that `torch.manual_seed` reproduces.
     """
@@ -383,7 +441,7 @@ def seed_tensor(seed: int | Tensor | None, device: torch.device | str) -> Tensor
         raise TypeError(f"{expected}, got {seed!r}; pass for example 0")
     if not -(2**63) <= seed < 2**63:
         raise ValueError(f"seed must fit into 64 signed bits, got {seed}; take it modulo 2**63")
-    # full writes the number by a kernel; torch.tensor would copy it from the host.
+    # torch.full writes the number in a kernel; torch.tensor would copy it from the host.
     return torch.full((), int(seed), dtype=torch.int64, device=device)
 
 

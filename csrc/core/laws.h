@@ -1,10 +1,13 @@
-// The laws of the noise, at location 0 and scale 1. A law is a struct of four functions:
+// The laws of the noise, at location 0 and scale 1. A law is a struct of functions:
 //
 //   draw(u)      noise = icdf(u) and score(icdf(u)), computed together from the uniform number:
 //                most scores are simpler in u than in the noise, and need no second libm call
 //   cdf(x)       P(noise <= x)
 //   log_prob(x)  log density
 //   score(x)     d/dx (-log density)
+//   tails(x)     P(noise <= x), P(noise > x) and the density, accurate absolutely, for lanes: in
+//                places without branches or calls
+//   panels<T>()  how integrals of products of these functions are cut, see nodes.h
 //
 // A new law is one struct and one line in TORCHSMOOTH_LAWS.
 #pragma once
@@ -20,6 +23,30 @@ template <class T>
 struct Draw {
   T noise;
   T score;
+};
+
+template <class T>
+struct Tails {
+  T below;
+  T above;
+  T density;
+};
+// Of a symmetric law, where `tail` is the smaller of the two.
+template <class T>
+TS_HD Tails<T> symmetric_tails(T x, T tail, T density) {
+  const T rest = T(1) - tail;
+  return {x < T(0) ? tail : rest, x < T(0) ? rest : tail, density};
+}
+
+// How a law's integrals are cut into panels of Gauss-Legendre nodes; lengths in scales.
+enum class Reach : int32_t { edge, quantile, infinite };  // of the noise that counts; edge: 1
+struct PanelRule {
+  Reach reach;
+  double width;   // of a panel of kPanelNodes nodes at an element
+  double crowd;   // how many elements within a scale narrow it by sqrt(2)
+  double growth;  // what its width may gain per distance from the element
+  int kinks;      // where the density is not smooth: none, at 0 (1), at -1 and 1 (2), at all (3)
+  bool roots;     // whether it ends there like a square root
 };
 
 // Sign bits are flipped and not selected: of selections that depend on one another GCC makes
@@ -54,6 +81,17 @@ struct Gaussian {
   template <class T>
   static TS_HD T score(T x) {
     return x;
+  }
+  template <class T>
+  static TS_HD Tails<T> tails(T x) {
+    const T a = fabs(x), bell = decay(T(0.5) * x * x);
+    const T tail = bell * scaled_normal_tail((a - T(4)) / (a + T(4))) / (T(1) + T(2) * a);
+    return symmetric_tails(x, tail, bell * T(0.39894228040143267794));
+  }
+  template <class T>
+  static TS_HD PanelRule panels() {
+    return sizeof(T) == 4 ? PanelRule{Reach::quantile, 6.2, 4.0, 1.5, 0, false}
+                          : PanelRule{Reach::quantile, 4.2, 4.0, 1.0, 0, false};
   }
 
  private:
@@ -105,6 +143,16 @@ struct Logistic {
   static TS_HD T score(T x) {
     return tanh(T(0.5) * x);
   }
+  template <class T>
+  static TS_HD Tails<T> tails(T x) {
+    const T e = decay(fabs(x)), tail = e / (T(1) + e);
+    return symmetric_tails(x, tail, tail * (T(1) - tail));
+  }
+  template <class T>
+  static TS_HD PanelRule panels() {
+    return sizeof(T) == 4 ? PanelRule{Reach::quantile, 8.5, 5.0, 3.0, 0, false}
+                          : PanelRule{Reach::quantile, 5.4, 6.0, 1.5, 0, false};
+  }
 };
 
 // The law of a maximum: its upper tail falls as exp(-x), its lower one as exp(-exp(-x)).
@@ -125,6 +173,18 @@ struct Gumbel {
   template <class T>
   static TS_HD T score(T x) {
     return -expm1(-x);
+  }
+  template <class T>
+  static TS_HD Tails<T> tails(T x) {
+    // Below -6 there is nothing: exp(-exp(6)) < 1e-175.
+    const T e = exponential(x < T(-6) ? T(6) : x > T(80) ? T(-80) : -x), below = decay(e);
+    const T near = e * (T(1) - e * T(0.5) * (T(1) - e * T(1.0 / 3) * (T(1) - e * T(0.25))));
+    return {below, e < T(0.001) ? near : T(1) - below, e * below};
+  }
+  template <class T>
+  static TS_HD PanelRule panels() {
+    return sizeof(T) == 4 ? PanelRule{Reach::quantile, 5.2, 6.0, 1.0, 0, false}
+                          : PanelRule{Reach::quantile, 2.9, 7.0, 0.5, 0, false};
   }
 };
 
@@ -156,6 +216,20 @@ struct Cauchy {
     const T y = large ? T(1) / x : x;
     return T(2) * y / (T(1) + y * y);
   }
+  template <class T>
+  static TS_HD Tails<T> tails(T x) {
+    const T a = fabs(x), inverse = T(1) / (a > T(1) ? a : T(1));
+    const T angle = arctangent(a > T(1) ? inverse : a) * T(1 / kPi);
+    // 1 / (1 + a^2) without overflow.
+    const T square = a > T(1) ? inverse * inverse : T(1), low = a > T(1) ? T(1) : a;
+    return symmetric_tails(x, a > T(1) ? angle : T(0.5) - angle,
+                           square / (square + low * low) * T(1 / kPi));
+  }
+  template <class T>
+  static TS_HD PanelRule panels() {
+    return sizeof(T) == 4 ? PanelRule{Reach::infinite, 3.8, 8.0, 1.5, 0, false}
+                          : PanelRule{Reach::infinite, 2.1, 15.0, 1.0, 0, false};
+  }
 };
 
 struct Laplace {
@@ -175,6 +249,16 @@ struct Laplace {
   template <class T>
   static TS_HD T score(T x) {
     return x > T(0) ? T(1) : (x < T(0) ? T(-1) : T(0) * x);
+  }
+  template <class T>
+  static TS_HD Tails<T> tails(T x) {
+    const T tail = T(0.5) * decay(fabs(x));
+    return symmetric_tails(x, tail, tail);
+  }
+  template <class T>
+  static TS_HD PanelRule panels() {
+    return sizeof(T) == 4 ? PanelRule{Reach::quantile, 8.0, 2.2, 0.5, 1, false}
+                          : PanelRule{Reach::quantile, 5.2, 2.5, 0.5, 1, false};
   }
 };
 
@@ -200,6 +284,16 @@ struct Triangular {
     const T a = fabs(x);
     const T magnitude = a < T(1) ? T(1) / (T(1) - a) : T(0);
     return x > T(0) ? magnitude : (x < T(0) ? -magnitude : T(0) * x);
+  }
+  template <class T>
+  static TS_HD Tails<T> tails(T x) {
+    const T a = fabs(x), edge = a < T(1) ? T(1) - a : T(0);
+    return symmetric_tails(x, T(0.5) * edge * edge, edge);
+  }
+  template <class T>
+  static TS_HD PanelRule panels() {
+    return sizeof(T) == 4 ? PanelRule{Reach::edge, 4.0, 1.8, 0.5, 3, false}
+                          : PanelRule{Reach::edge, 2.7, 1.6, 0.5, 3, false};
   }
 };
 
@@ -243,6 +337,17 @@ struct WignerSemicircle {
     const T room = (T(1) - x) * (T(1) + x);
     return room > T(0) ? x / room : T(0);
   }
+  template <class T>
+  static TS_HD Tails<T> tails(T x) {
+    const T a = fabs(x) < T(1) ? fabs(x) : T(1), root = square_root((T(1) - a) * (T(1) + a));
+    const T angle = T(2) * arctangent(square_root((T(1) - a) / (T(1) + a)));  // arccos a
+    return symmetric_tails(x, (angle - a * root) * T(1 / kPi), root * T(2 / kPi));
+  }
+  template <class T>
+  static TS_HD PanelRule panels() {
+    return sizeof(T) == 4 ? PanelRule{Reach::edge, 2.0, 1.8, 0.5, 2, true}
+                          : PanelRule{Reach::edge, 1.5, 1.2, 0.5, 2, true};
+  }
 
  private:
   // Of t - sin t = mean_anomaly.
@@ -267,15 +372,43 @@ struct WignerSemicircle {
   }
 };
 
+// Density sech(x) / pi. Its distribution function is 2/pi atan(exp(x)).
+struct HyperbolicSecant {
+  // The tail is 2/pi atan(exp(-|noise|)): |noise| is the logarithm of the cotangent of pi/2 tail, and
+  // the score tanh |noise| = cos(pi tail) = cos^2 - sin^2 of pi/2 tail.
+  template <class T>
+  static TS_HD Draw<T> draw(Uniform<T> u) {
+    const T angle = T(0.5 * kPi) * u.tail;
+    const T sine_of = sine(angle), cosine_of = sine(T(0.5 * kPi) - angle);
+    return {with_sign(!u.upper, log_ratio(cosine_of, sine_of)),
+            with_sign(!u.upper, (cosine_of - sine_of) * (cosine_of + sine_of))};
+  }
+  template <class T>
+  static TS_HD T cdf(T x) {
+    const T tail = T(2 / kPi) * atan(exp(-fabs(x)));
+    return x < T(0) ? tail : T(1) - tail;
+  }
+  template <class T>
+  static TS_HD T log_prob(T x) {
+    const T a = fabs(x);
+    return -a - log1p(exp(T(-2) * a)) - T(0.45158270528945486473);
+  }
+  template <class T>
+  static TS_HD T score(T x) {
+    return tanh(x);
+  }
+};
+
 // X(struct, name): the name is the one that Python passes.
-#define TORCHSMOOTH_LAWS(X)         \
-  X(Gaussian, gaussian)             \
-  X(Logistic, logistic)             \
-  X(Gumbel, gumbel)                 \
-  X(Cauchy, cauchy)                 \
-  X(Laplace, laplace)               \
-  X(Triangular, triangular)         \
-  X(WignerSemicircle, wigner_semicircle)
+#define TORCHSMOOTH_LAWS(X)              \
+  X(Gaussian, gaussian)                  \
+  X(Logistic, logistic)                  \
+  X(Gumbel, gumbel)                      \
+  X(Cauchy, cauchy)                      \
+  X(Laplace, laplace)                    \
+  X(Triangular, triangular)              \
+  X(WignerSemicircle, wigner_semicircle) \
+  X(HyperbolicSecant, hyperbolic_secant)
 
 enum class Law : int32_t {
 #define X(type, name) name,

@@ -1,5 +1,6 @@
 // Which instruction set this machine runs.
 #include <cstdlib>
+#include <exception>
 #include <string>
 
 #include "../stable.h"
@@ -53,6 +54,15 @@ template <>
 const Kernels<double>& kernels<double>() {
   return *choice().f64;
 }
-const char* instruction_set() { return choice().name; }
 
 }  // namespace torchsmooth
+
+// For reports of the installation, which read it by ctypes: the name of the instruction set, or null
+// where TORCHSMOOTH_CPU names one that this machine does not have.
+extern "C" __attribute__((visibility("default"))) const char* torchsmooth_instruction_set() {
+  try {
+    return torchsmooth::choice().name;
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}

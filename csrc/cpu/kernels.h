@@ -3,6 +3,7 @@
 // What a kernel works in is the last argument, see layouts.h.
 #pragma once
 
+#include "../core/algorithms/order_statistics.h"
 #include "layouts.h"
 
 namespace torchsmooth {
@@ -18,6 +19,15 @@ struct Range {
 // Of sums over samples, after so many at the latest no digits are kept in T. A kernel that is called
 // for [a, a + kFlushed) and then for what is left gives the same sums as at once.
 constexpr int64_t kFlushed = 128 * kBlock;
+
+// A contest, what of it is wanted, and how many groups of nodes are evaluated before they are summed.
+constexpr int kMostGroups = 8;
+struct OrderTask {
+  Contest contest;
+  SortOutput output;
+  int groups;
+};
+constexpr int64_t kMostNodesOfGroup = 16;  // what a register of any instruction set holds
 
 template <class T>
 struct Kernels {
@@ -59,6 +69,15 @@ struct Kernels {
   void (*sort_backward)(const Noise<T>&, Range, Sorting, bool scale, const T* x, const T* pivot,
                         const T* grad, T baseline, double* sums, const SortVectorScratch<T>&);
 
+  // Adds to sums what is expected: [n, positions] of the matrix, [positions] values, or [n] numbers of
+  // elements below. scratch: order_scratch(task); indices: kMostGroups * 2 n.
+  void (*order_statistics)(const OrderTask&, T* sums, T* scratch, int32_t* indices);
+
+  // gradients = [n] in x and [n] in the scales, from upstream [n, n] (element, position; 0 where it is
+  // not wanted), [n] positions, or [n] elements.
+  void (*order_statistics_backward)(const OrderTask&, const T* upstream, T* gradients, T* scratch,
+                                    int32_t* indices);
+
   // path[k * cells + i] = 1 where cell i lies on the path of grid k, else 0, for `count` grids, at
   // most kPathGrids, of any weights. Scratch: for kPathGrids grids.
   void (*hard_shortest_path)(const Grid&, int64_t count, const T* weights, T* path,
@@ -91,6 +110,11 @@ struct Kernels {
                           const T* grad, double baseline, double* sums, const RenderScratch<T>&);
 };
 
+inline int64_t order_scratch(const OrderTask& task) {
+  const int64_t n = task.contest.axis.n;
+  return kMostNodesOfGroup * (task.groups * (5 * n + 1) + 8 * (n + 1));
+}
+
 // Pixels are added kQuads at a time, also where a row ends.
 template <class T>
 TS_HD int64_t render_plane(const Scene<T>& scene) {
@@ -101,7 +125,6 @@ TS_HD int64_t render_plane(const Scene<T>& scene) {
 // environment variable TORCHSMOOTH_CPU names (baseline, avx2, avx512).
 template <class T>
 const Kernels<T>& kernels();
-const char* instruction_set();
 
 #define TORCHSMOOTH_DECLARE_ISA(isa) \
   namespace isa {                    \

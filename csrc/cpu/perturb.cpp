@@ -33,7 +33,7 @@ Tensor words(Tensor seed, Tensor directions, std::string sampler, bool antitheti
   STD_TORCH_CHECK(seed.numel() == 1 && seed.scalar_type() == ScalarType::Long,
                   "words: seed must be an int64 tensor of one element");
   STD_TORCH_CHECK(0 <= n && n <= 0xFFFFFFFFll, "words: n must be in [0, 2^32), got ", n);
-  check_rows("words", start, stop, num_samples);
+  check_rows("words", start, stop, kMostElements, n, num_samples);
   const Points points = make_points(directions, sampler, antithetic, num_samples, n);
   const Purpose purpose{"the uniform numbers", kFewerRows};
   Tensor out = new_tensor(seed, {stop - start, n}, purpose);
@@ -54,7 +54,7 @@ Tensor perturb(Tensor x, Tensor scale, Tensor seed, Tensor directions, std::stri
   STD_TORCH_CHECK(x.dim() == 2, "perturb: x must be [B, n], got ", x.dim(), " dimensions");
   const int64_t elements = x.size(0), n = x.size(1);
   check_matrix(x, "perturb: x", elements, n);
-  check_rows("perturb", start, stop, num_samples, elements);
+  check_rows("perturb", start, stop, elements, n, num_samples);
   STD_TORCH_CHECK(scale.scalar_type() == x.scalar_type(), "perturb: scale must have x's dtype");
   const bool is_matrix = scale.dim() == 3;
   STD_TORCH_CHECK(!is_matrix || ((scale.size(0) == 1 || scale.size(0) == elements) &&

@@ -16,11 +16,10 @@ std::tuple<Tensor, Tensor> reduce(Tensor values, Tensor pivot, Tensor seed, Tens
   STD_TORCH_CHECK(values.dim() == 2 && pivot.dim() == 2,
                   "reduce: values must be [R, M] and pivot [B, M]");
   const int64_t m = values.size(1), elements = pivot.size(0);
-  check_rows("reduce", start, stop, num_samples, elements);
+  check_rows("reduce", start, stop, elements, n, num_samples);
+  check_sums("reduce", moment, n, m);
   check_matrix(values, "reduce: values", stop - start, m);
   check_matrix(pivot, "reduce: pivot", elements, m);
-  constexpr int64_t most = int64_t(1) << 31;  // whose square 64 bits hold
-  STD_TORCH_CHECK(0 <= n && n < most, "reduce: n must be in [0, 2^31), got ", n);
   STD_TORCH_CHECK(pivot.scalar_type() == values.scalar_type(),
                   "reduce: pivot must have the dtype of values");
   const int64_t moments = moment_size(moment, n), columns = m + 1;

@@ -54,19 +54,14 @@ __global__ void __launch_bounds__(kFinishThreads)
   }
 }
 
-// sums: [B, chunks, outcomes], doubles or int32 counts.
-template <class T>
+// sums: [B, chunks, outcomes], of type Entry.
+template <class Entry, class T>
 void finish_mean(const Noise<T>& noise, const T* x, const T* pivot, int64_t elements,
                  const Tensor& sums, const Tensor& device, Tensor& mean) {
   const int64_t chunks = sums.size(1), outcomes = sums.size(2);
-  const int64_t tasks = elements * ceil_div(outcomes, kFinishTile);
-  if (sums.scalar_type() == ScalarType::Int) {
-    launch(&mean_kernel<T, uint32_t>, tasks, kFinishThreads, 0, device, noise, x, pivot, elements,
-           outcomes, chunks, data<uint32_t>(sums), mutable_data<T>(mean));
-  } else {
-    launch(&mean_kernel<T, double>, tasks, kFinishThreads, 0, device, noise, x, pivot, elements,
-           outcomes, chunks, data<double>(sums), mutable_data<T>(mean));
-  }
+  launch(&mean_kernel<T, Entry>, elements * ceil_div(outcomes, kFinishTile), kFinishThreads, 0,
+         device, noise, x, pivot, elements, outcomes, chunks, data<Entry>(sums),
+         mutable_data<T>(mean));
 }
 
 // sums: doubles [B, chunks, n or 2 n], of scores and then, if wanted, of scale weights.

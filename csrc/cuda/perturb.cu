@@ -180,9 +180,7 @@ Tensor perturb(Tensor x, Tensor scale, Tensor seed, Tensor directions, std::stri
   STD_TORCH_CHECK(x.dim() == 2, "perturb: x must be [B, n], got ", x.dim(), " dimensions");
   const int64_t elements = x.size(0), n = x.size(1);
   check_matrix(x, "perturb: x", elements, n);
-  STD_TORCH_CHECK(0 <= start && start <= stop && stop <= elements * num_samples,
-                  "perturb: needs 0 <= start <= stop <= B * num_samples, got [", start, ", ", stop,
-                  ")");
+  check_rows("perturb", start, stop, elements, n, num_samples);
   STD_TORCH_CHECK(scale.scalar_type() == x.scalar_type(), "perturb: scale must have x's dtype");
   const bool is_matrix = scale.dim() == 3;
   STD_TORCH_CHECK(!is_matrix || ((scale.size(0) == 1 || scale.size(0) == elements) &&

@@ -221,10 +221,10 @@ std::tuple<Tensor, Tensor> reduce(Tensor values, Tensor pivot, Tensor seed, Tens
   STD_TORCH_CHECK(values.dim() == 2 && pivot.dim() == 2,
                   "reduce: values must be [R, M] and pivot [B, M]");
   const int64_t m = values.size(1), elements = pivot.size(0);
+  check_rows("reduce", start, stop, elements, n, num_samples);
+  check_sums("reduce", moment, n, m);
   check_matrix(values, "reduce: values", stop - start, m);
   check_matrix(pivot, "reduce: pivot", elements, m);
-  STD_TORCH_CHECK(num_samples > 0 && 0 <= start && stop <= elements * num_samples,
-                  "reduce: rows must lie in [0, B * num_samples), got [", start, ", ", stop, ")");
   STD_TORCH_CHECK(pivot.scalar_type() == values.scalar_type(),
                   "reduce: pivot must have the dtype of values");
   check_device(pivot, "reduce: pivot", values);

@@ -1,5 +1,6 @@
 // Rendering: a block draws one sample after the other. Its threads share out the triangles and mark
 // what they cover in one image, in shared memory where it fits.
+#include <optional>
 #include <tuple>
 
 #include "../ops/render.h"
@@ -283,7 +284,7 @@ template <class T>
 struct Rendering {
   RenderCall<T> call;
   Tensor normals;
-  Tensor workspace;
+  std::optional<Workspace> workspace;
   int64_t blocks;
 
   // tasks: of the kernel that renders.
@@ -298,21 +299,17 @@ struct Rendering {
              image_bytes(output, size, sizeof(T))},
         normals(torch::stable::new_empty(
             pose, {output == RenderOutput::lambert ? faces.size(0) : 0, 3})),
-        workspace(torch::stable::new_empty(pose, {0}, ScalarType::Byte)),
         blocks(tasks) {
     if (normals.numel() > 0) {
       launch(&normals_kernel<T>, ceil_div(faces.size(0), kThreads), kThreads, 0, pose, call.scene,
              mutable_data<T>(normals));
       call.scene.normals = data<T>(normals);
     }
-    // As many blocks as run at the same time, and images of theirs that fit into memory.
-    constexpr int64_t declared = 4096, most_blocks = 1024, most_bytes = int64_t(1) << 31;
+    constexpr int64_t declared = 4096;
     if (call.image_bytes > shared_memory_limit(pose) - declared) {
-      const int64_t room = std::max<int64_t>(1, most_bytes / call.image_bytes);
-      blocks = std::min({tasks, most_blocks, room});
-      workspace =
-          torch::stable::new_empty(pose, {blocks * call.image_bytes}, ScalarType::Byte);
-      call.workspace = mutable_data<unsigned char>(workspace);
+      workspace.emplace(tasks, call.image_bytes, pose);
+      blocks = workspace->blocks;
+      call.workspace = workspace->data();
     }
   }
 
@@ -379,8 +376,8 @@ std::tuple<Tensor, Tensor, Tensor> render(Tensor x, Tensor vertices, Tensor face
         torch::stable::new_empty(x, {elements, chunks.count, pixels}, ScalarType::Double);
     const Rendering<T> rendering(noise, parsed, x, vertices, faces, size, elements * chunks.count);
     rendering.run(&render_kernel<T>, x, chunks, mutable_data<double>(sums));
-    finish_mean(noise, data<T>(x), static_cast<const T*>(nullptr), elements, sums, x,
-                result.mean);
+    finish_mean<double>(noise, data<T>(x), static_cast<const T*>(nullptr), elements, sums, x,
+                        result.mean);
   });
   return {result.mean, result.jacobian_x, result.jacobian_scale};
 }

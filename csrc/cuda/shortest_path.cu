@@ -25,12 +25,12 @@ struct Room {
   template <class T>
   static Room of(const Grid& grid, int64_t extra_bytes, const Tensor& device) {
     constexpr int64_t several_blocks = 48 * 1024, declared = 1024;
+    const int64_t limit = shared_memory_limit(device) - declared;
     const int64_t extra = ceil_div(extra_bytes, 16) * 16;
     const int64_t of_team = 2 * int64_t(grid.places()) * static_cast<int64_t>(sizeof(T));
     const int64_t of_quad = extra + 4 * of_team, of_one = extra + of_team;
-    if (of_quad <= several_blocks) return {kWarp, true, extra, of_quad};
-    return {kThreads, of_one <= shared_memory_limit(device) - declared, extra,
-            ceil_div(of_one, 16) * 16};
+    if (of_quad <= std::min(several_blocks, limit)) return {kWarp, true, extra, of_quad};
+    return {kThreads, of_one <= limit, extra, ceil_div(of_one, 16) * 16};
   }
 };
 
@@ -259,16 +259,14 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Calls run(kernel tag, tasks, workspace): the tag says whether grids lie in shared memory. In
-// global memory fewer blocks run, each with room of its own.
+// Calls run(tag, blocks, dynamic shared memory, workspace); the tag says whether grids lie in
+// shared memory.
 template <class F>
 void with_room(const Room& room, int64_t tasks, const Tensor& device, F&& run) {
   unsigned char* const none = nullptr;
   if (room.shared) return run(std::true_type{}, tasks, room.bytes, none);
-  constexpr int64_t most_blocks = 256;
-  const int64_t blocks = std::min(tasks, most_blocks);
-  Tensor workspace = torch::stable::new_empty(device, {blocks * room.bytes}, ScalarType::Byte);
-  run(std::false_type{}, blocks, int64_t(0), mutable_data<unsigned char>(workspace));
+  Workspace workspace(tasks, room.bytes, device);
+  run(std::false_type{}, workspace.blocks, int64_t(0), workspace.data());
 }
 
 template <class T>
@@ -322,7 +320,8 @@ Tensor shortest_path(Tensor x, Tensor scale, Tensor seed, Tensor directions, std
                 launch(&paths_kernel<T, decltype(shared)::value>, tasks, kThreads, bytes, x, call,
                        room, workspace, chunks, mutable_data<uint32_t>(counts));
               });
-    finish_mean(call.noise, call.x, static_cast<const T*>(nullptr), elements, counts, x, mean);
+    finish_mean<uint32_t>(call.noise, call.x, static_cast<const T*>(nullptr), elements, counts, x,
+                          mean);
   });
   return mean;
 }

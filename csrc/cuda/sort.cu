@@ -1,3 +1,4 @@
+#include <optional>
 #include <tuple>
 
 #include "finish.cuh"
@@ -9,37 +10,44 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
 
-// The outcomes of the unperturbed rows, by counting how many elements come before each; and, where
-// there is a gradient, what is left to subtract from a sample's sum of grad * (outcome - pivot).
-// Rows with a NaN leave some outcomes as they are: nobody looks at theirs.
+// The outcomes of the unperturbed rows, by counting how many elements come before each. Rows with a
+// NaN leave some outcomes as they are: nobody looks at theirs.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    pivot_kernel(const SortCall<T> call, T* __restrict__ pivot,  // [B, outcomes]
-                 const T* __restrict__ grad,                     // [B, outcomes]
-                 const T* __restrict__ baseline,                 // [B]
-                 T* __restrict__ center) {                       // [B], or null: no gradient
-  __shared__ double warp_sums[kWarps];
+    pivot_kernel(const SortCall<T> call, T* __restrict__ pivot) {  // [B, outcomes]
   const Sorting sorting = call.sorting;
-  const int64_t n = call.noise.n, m = call.outcomes;
-  for (int64_t element = blockIdx.x; element < call.elements; element += gridDim.x) {
+  const int64_t n = call.noise.n, tiles = ceil_div(n, kThreads);
+  for (int64_t task = blockIdx.x; task < call.elements * tiles; task += gridDim.x) {
+    const int64_t element = task / tiles, i = task % tiles * kThreads + threadIdx.x;
+    if (i >= n) continue;
     const T* const x = call.x + element * n;
-    T* const out = pivot + element * m;
-    for (int64_t i = threadIdx.x; i < n; i += kThreads) {
-      const T own = x[i];
-      int64_t position = 0;
-      for (int64_t j = 0; j < i; ++j) position += !overtakes(own, x[j], sorting.descending);
-      for (int64_t j = i + 1; j < n; ++j) position += overtakes(x[j], own, sorting.descending);
-      if (sorting.output == SortOutput::ranks) {
-        out[i] = static_cast<T>(position + 1);
-      } else if (position >= sorting.first && position < sorting.last) {
-        out[position - sorting.first] = own;
-      }
+    T* const out = pivot + element * call.outcomes;
+    const T own = x[i];
+    int64_t position = 0;
+    for (int64_t j = 0; j < i; ++j) position += !overtakes(own, x[j], sorting.descending);
+    for (int64_t j = i + 1; j < n; ++j) position += overtakes(x[j], own, sorting.descending);
+    if (sorting.output == SortOutput::ranks) {
+      out[i] = static_cast<T>(position + 1);
+    } else if (position >= sorting.first && position < sorting.last) {
+      out[position - sorting.first] = own;
     }
-    if (!center) continue;
-    __syncthreads();
+  }
+}
+
+// What is left to subtract from a sample's sum of grad * (outcome - pivot).
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    center_kernel(int64_t elements, int64_t outcomes,
+                  const T* __restrict__ pivot,     // [B, outcomes]
+                  const T* __restrict__ grad,      // [B, outcomes]
+                  const T* __restrict__ baseline,  // [B]
+                  T* __restrict__ center) {        // [B]
+  __shared__ double warp_sums[kWarps];
+  for (int64_t element = blockIdx.x; element < elements; element += gridDim.x) {
     double sum = 0;
-    for (int64_t k = threadIdx.x; k < m; k += kThreads)
-      sum += static_cast<double>(grad[element * m + k]) * static_cast<double>(out[k]);
+    for (int64_t k = threadIdx.x; k < outcomes; k += kThreads)
+      sum += static_cast<double>(grad[element * outcomes + k]) *
+             static_cast<double>(pivot[element * outcomes + k]);
     sum = warp_sum(sum);
     if (threadIdx.x % kWarp == 0) warp_sums[threadIdx.x / kWarp] = sum;
     __syncthreads();
@@ -52,22 +60,30 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// Sets the pivot of a call; the tensor must live as long as the call.
+template <class T>
+Tensor make_pivot(SortCall<T>& call, const Tensor& x) {
+  Tensor pivot = torch::stable::new_empty(x, {call.elements * call.outcomes});
+  launch(&pivot_kernel<T>, call.elements * ceil_div(call.noise.n, kThreads), kThreads, 0, x, call,
+         mutable_data<T>(pivot));
+  call.pivot = data<T>(pivot);
+  return pivot;
+}
+
 template <class T>
 void launch_sort(SortCall<T> call, const Tensor& x, Tensor& outcome) {
-  const bool few = call.noise.n <= kFew;
+  const bool few = are_few(call.noise.n, sizeof(T), 0, x);
   // Few ranks are averaged as counts, which lose nothing.
   const bool pivoted = call.sorting.output == SortOutput::values ||
                        (call.sorting.output == SortOutput::ranks && !few);
-  Tensor pivot = torch::stable::new_empty(x, {pivoted ? call.elements * call.outcomes : 0});
-  if (pivoted) {
-    T* const out = mutable_data<T>(pivot);
-    const T* const none = nullptr;
-    launch(&pivot_kernel<T>, call.elements, kThreads, 0, x, call, out, none, none,
-           static_cast<T*>(nullptr));
-    call.pivot = out;
-  }
+  std::optional<Tensor> pivot;
+  if (pivoted) pivot = make_pivot(call, x);
   const Tensor sums = few ? sum_few(call, x) : sum_many(call, x);
-  finish_mean(call.noise, call.x, call.pivot, call.elements, sums, x, outcome);
+  if (sums.scalar_type() == ScalarType::Int) {
+    finish_mean<uint32_t>(call.noise, call.x, call.pivot, call.elements, sums, x, outcome);
+  } else {
+    finish_mean<double>(call.noise, call.x, call.pivot, call.elements, sums, x, outcome);
+  }
 }
 
 template <class T>
@@ -76,16 +92,17 @@ void launch_sort_backward(SortCall<T> call, double factor, bool scale, const Ten
                           Tensor& grad_scale) {
   Upstream<T> upstream{data<T>(grad), data<T>(baseline), scale};
   const bool pivoted = call.sorting.output != SortOutput::matrix;
-  Tensor pivot = torch::stable::new_empty(x, {pivoted ? call.elements * call.outcomes : 0});
+  std::optional<Tensor> pivot;
   Tensor center = torch::stable::new_empty(x, {pivoted ? call.elements : 0});
   if (pivoted) {
-    launch(&pivot_kernel<T>, call.elements, kThreads, 0, x, call, mutable_data<T>(pivot),
-           upstream.grad, upstream.center, mutable_data<T>(center));
-    call.pivot = data<T>(pivot);
+    pivot = make_pivot(call, x);
+    launch(&center_kernel<T>, call.elements, kThreads, 0, x, call.elements, call.outcomes,
+           call.pivot, upstream.grad, upstream.center, mutable_data<T>(center));
     upstream.center = data<T>(center);
   }
-  const Tensor sums = call.noise.n <= kFew ? sum_few_weights(call, upstream, x)
-                                           : sum_many_weights(call, upstream, x);
+  const Tensor sums = are_few(call.noise.n, sizeof(T), scale ? 2 : 1, x)
+                          ? sum_few_weights(call, upstream, x)
+                          : sum_many_weights(call, upstream, x);
   finish_gradient(call.noise, call.x, call.elements, factor, sums, x, grad_x, grad_scale);
 }
 

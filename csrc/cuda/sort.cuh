@@ -11,6 +11,11 @@ namespace torchsmooth {
 // Up to so many elements are few.
 constexpr int kFew = 8;
 
+// Whether the kernels for few elements can sort n numbers of `bytes` each, with `weights` kinds of
+// weights of f (0, 1 or 2). On GPUs with little shared memory a block has no room for all of
+// float64; then the kernels for many elements sort them.
+bool are_few(int64_t n, int64_t bytes, int weights, const Tensor& device);
+
 // What both ops know; passed by value to the kernels.
 template <class T>
 struct SortCall {

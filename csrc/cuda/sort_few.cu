@@ -300,7 +300,6 @@ __global__ void __launch_bounds__(kThreads, kBlocks<T, kMaxN, 1>)
       }
     }
     outcome.store(call, shared, sums + index * call.outcomes);
-    __syncthreads();
   }
 }
 
@@ -400,7 +399,6 @@ __global__ void __launch_bounds__(kThreads, kBlocks<T, kMaxN, kScale ? 3 : 2>)
       for (int w = 0; w < kWarps; ++w) total += warp_sums[w][threadIdx.x];
       sums[index * weights + threadIdx.x] = total;
     }
-    __syncthreads();
   }
 }
 
@@ -417,10 +415,9 @@ void with_sizes(int64_t n, F&& run) {
   }
 }
 
-// parts: of weights of f.
-template <class T>
-int64_t few_bytes(const SortCall<T>& call, int parts) {
-  return int64_t(kTogether + parts) * call.noise.n * kThreads * int64_t(sizeof(Quad<T>));
+// Dynamic shared memory of a block. weights: kinds of weights of f.
+int64_t few_bytes(int64_t n, int64_t bytes, int weights) {
+  return int64_t(kTogether + weights) * n * kThreads * 4 * bytes;
 }
 template <class T>
 Chunks few_chunks(const SortCall<T>& call) {
@@ -433,8 +430,8 @@ Tensor sum_outcomes(const SortCall<T>& call, const Tensor& x) {
   const int64_t elements = call.elements, count = chunks.count, m = call.outcomes;
   Tensor sums = torch::stable::new_empty(x, {elements, count, m}, ScalarType::Double);
   const auto run = [&](auto kernel) {
-    launch(kernel, elements * count, kThreads, few_bytes(call, 0), x, call, chunks,
-           mutable_data<double>(sums));
+    launch(kernel, elements * count, kThreads, few_bytes(call.noise.n, sizeof(T), 0), x, call,
+           chunks, mutable_data<double>(sums));
   };
   if (call.sorting.output == SortOutput::values) {
     run(&few_outcomes_kernel<T, 1, kFew, ValueSums<T, kFew>>);
@@ -455,20 +452,29 @@ Tensor sum_weights(const SortCall<T>& call, const Upstream<T>& upstream, const T
   Tensor sums = torch::stable::new_empty(x, {elements, count, weights}, ScalarType::Double);
   with_sizes<T>(n, [&](auto low, auto high) {
     constexpr int kMinN = decltype(low)::value, kMaxN = decltype(high)::value;
-    const auto run = [&](auto kernel, int parts) {
-      launch(kernel, elements * count, kThreads, few_bytes(call, parts), x, call,
-             upstream, chunks, mutable_data<double>(sums));
+    const auto run = [&](auto kernel) {
+      launch(kernel, elements * count, kThreads, few_bytes(n, sizeof(T), upstream.scale ? 2 : 1), x,
+             call, upstream, chunks, mutable_data<double>(sums));
     };
     if (upstream.scale) {
-      run(&few_weights_kernel<T, kMinN, kMaxN, true>, 2);
+      run(&few_weights_kernel<T, kMinN, kMaxN, true>);
     } else {
-      run(&few_weights_kernel<T, kMinN, kMaxN, false>, 1);
+      run(&few_weights_kernel<T, kMinN, kMaxN, false>);
     }
   });
   return sums;
 }
 
 }  // namespace
+
+bool are_few(int64_t n, int64_t bytes, int weights, const Tensor& device) {
+  constexpr int64_t declared = 2048;
+  static_assert(sizeof(FewInput<double>) + sizeof(FewUpstream<double>) +
+                        kWarps * 2 * kFew * sizeof(double) <= declared &&
+                    sizeof(FewInput<double>) + sizeof(RankCounts<double, kFew>::Shared) <= declared,
+                "what the kernels declare");
+  return n <= kFew && few_bytes(n, bytes, weights) <= shared_memory_limit(device) - declared;
+}
 
 Tensor sum_few(const SortCall<float>& call, const Tensor& x) { return sum_outcomes(call, x); }
 Tensor sum_few(const SortCall<double>& call, const Tensor& x) { return sum_outcomes(call, x); }

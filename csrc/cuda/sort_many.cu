@@ -1,6 +1,7 @@
 // Sorting more elements: a block sorts a tile of samples at a time, by a sorting network in shared
-// memory. The samples of a tile are the fast index, so that the threads of a warp mostly do the
-// same comparison for different samples and meet different banks.
+// memory, or in global memory where a tile is too large. The samples of a tile are the fast index,
+// so that the threads of a warp mostly do the same comparison for different samples and meet
+// different banks.
 #include "sort.cuh"
 
 namespace torchsmooth {
@@ -10,8 +11,11 @@ constexpr int kThreads = 256;
 constexpr int kBlocks = 3;  // on a multiprocessor: what registers are limited to
 constexpr int kMostShift = 7;
 constexpr int64_t kSharedCounts = 4096;  // that a block keeps before it adds them to all
+// Shared memory that a kernel declares at most: those counts, and what find_first_of_all has.
+constexpr int64_t kDeclared = 20 * 1024;
+static_assert(kSharedCounts * 4 + kThreads * 12 <= kDeclared);
 
-// What of a tile lies in dynamic shared memory, beside the perturbed values [n, samples].
+// What a tile has beside the perturbed values [n, samples], in dynamic shared memory or a workspace.
 struct TileShape {
   int shift;    // logarithm of the samples, at least 2
   int weights;  // rows of weights: 0, n scores, or n scale weights besides
@@ -28,6 +32,9 @@ struct Tile {
   T* y;        // [n, samples]: perturbed values with the sign of the call, then what order() says
   T* weight;   // [weights, samples]
   int* index;  // [indices, samples]: the element at each position
+
+  // Places in a tile are counted in 32 bits.
+  static constexpr int64_t kMostElements = int64_t(1) << 27;
 
   __device__ Tile(int n, TileShape shape, unsigned char* memory)
       : n(n),
@@ -195,18 +202,26 @@ struct ManyTask {
         end(min(begin + chunks.units * samples, int64_t(num_samples))) {}
 };
 
+template <class T, bool kShared>
+__device__ Tile<T> make_tile(const SortCall<T>& call, TileShape shape, unsigned char* workspace,
+                             int64_t tile_bytes) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  return Tile<T>(static_cast<int>(call.noise.n), shape,
+                 kShared ? shared : workspace + blockIdx.x * tile_bytes);
+}
+
 // Matrices: adds to counts how often element i has position first + k. Others: sums of outcome -
 // pivot, for each chunk of an element's samples.
-template <class T>
+template <class T, bool kShared>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     many_outcomes_kernel(const SortCall<T> call, Chunks chunks, TileShape shape,
+                         unsigned char* workspace, int64_t tile_bytes,
                          uint32_t* __restrict__ counts,  // [B, positions, n] or null
                          double* __restrict__ sums) {    // [B, chunks, outcomes]
-  extern __shared__ __align__(16) unsigned char memory[];
   __shared__ uint32_t block_counts[kSharedCounts];
   const Sorting sorting = call.sorting;
   const int64_t m = call.outcomes, seed = *call.noise.seed;
-  const Tile<T> tile(static_cast<int>(call.noise.n), shape, memory);
+  const Tile<T> tile = make_tile<T, kShared>(call, shape, workspace, tile_bytes);
   const int n = tile.n, samples = tile.samples;
   const bool in_block = counts && m <= kSharedCounts;
   for (int64_t index = blockIdx.x; index < call.elements * chunks.count; index += gridDim.x) {
@@ -251,16 +266,16 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 }
 
 // See sum_many_weights.
-template <class T>
+template <class T, bool kShared>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     many_weights_kernel(const SortCall<T> call, const Upstream<T> upstream, Chunks chunks,
-                        TileShape shape, double* __restrict__ sums) {  // [B, chunks, weights]
-  extern __shared__ __align__(16) unsigned char memory[];
+                        TileShape shape, unsigned char* workspace, int64_t tile_bytes,
+                        double* __restrict__ sums) {  // [B, chunks, weights]
   __shared__ T slice_sums[kThreads];  // [slices of the outcomes, samples]
   __shared__ T g[1 << kMostShift];
   const Sorting sorting = call.sorting;
   const int64_t seed = *call.noise.seed;
-  const Tile<T> tile(static_cast<int>(call.noise.n), shape, memory);
+  const Tile<T> tile = make_tile<T, kShared>(call, shape, workspace, tile_bytes);
   const int n = tile.n, samples = tile.samples;
   const int t = threadIdx.x & (samples - 1), slice = threadIdx.x >> shape.shift;
   const int slices = kThreads >> shape.shift;
@@ -306,25 +321,32 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   }
 }
 
-// As many samples as leave room for several blocks on a multiprocessor.
+// As many samples as leave room for several blocks on a multiprocessor, whatever the GPU: the shape
+// decides the order of sums.
 template <class T>
-TileShape tile_shape(const SortCall<T>& call, int64_t weights, int64_t totals,
-                     const Tensor& device) {
-  constexpr int64_t wanted = 48 * 1024;
-  const int64_t limit = shared_memory_limit(device) - 24 * 1024;  // what is declared statically
+TileShape tile_shape(const SortCall<T>& call, int64_t weights, int64_t totals) {
+  constexpr int64_t wanted = 40 * 1024;
   const int64_t n = call.noise.n;
+  STD_TORCH_CHECK(n <= Tile<T>::kMostElements, "sort: on a GPU a row can have at most ",
+                  Tile<T>::kMostElements, " elements, got ", n);
   // Nobody asks for the elements of values; of what comes first there is one.
   const bool values = call.sorting.output == SortOutput::values;
   const int64_t indices = values ? 0 : call.sorting.only_first() ? 1 : n;
   TileShape shape{kMostShift, static_cast<int>(weights), static_cast<int>(indices),
                   static_cast<int>(totals)};
   while (shape.shift > 2 && Tile<T>::bytes(n, shape) > wanted) --shape.shift;
-  STD_TORCH_CHECK(Tile<T>::bytes(n, shape) <= limit, "sort: on this GPU at most about ",
-                  limit / (Tile<T>::bytes(n, shape) / n + 1),
-                  " elements can be sorted like this, because a block keeps four samples of them in "
-                  "its shared memory; got ",
-                  n);
   return shape;
+}
+
+// Calls run(tag, blocks, dynamic shared memory, workspace); the tag says whether tiles lie in
+// shared memory.
+template <class F>
+void with_tiles(int64_t tasks, int64_t tile_bytes, const Tensor& device, F&& run) {
+  unsigned char* const none = nullptr;
+  if (tile_bytes <= shared_memory_limit(device) - kDeclared)
+    return run(std::true_type{}, tasks, tile_bytes, none);
+  Workspace workspace(tasks, tile_bytes, device);
+  run(std::false_type{}, workspace.blocks, int64_t(0), workspace.data());
 }
 template <class T>
 Chunks many_chunks(const SortCall<T>& call, TileShape shape) {
@@ -335,30 +357,38 @@ template <class T>
 Tensor sum_outcomes(const SortCall<T>& call, const Tensor& x) {
   const bool matrix = call.sorting.output == SortOutput::matrix;
   const int64_t elements = call.elements, m = call.outcomes;
-  const TileShape shape = tile_shape(call, 0, matrix ? 0 : m, x);
+  const TileShape shape = tile_shape(call, 0, matrix ? 0 : m);
   const Chunks chunks = many_chunks(call, shape);
   // Counts are integers: blocks may add to the same ones in any order.
   const int64_t tables = matrix ? 1 : chunks.count;
   Tensor sums = matrix
                     ? torch::stable::new_zeros(x, {elements, tables, m}, ScalarType::Int)
                     : torch::stable::new_empty(x, {elements, tables, m}, ScalarType::Double);
-  launch(&many_outcomes_kernel<T>, elements * chunks.count, kThreads,
-         Tile<T>::bytes(call.noise.n, shape), x, call, chunks, shape,
-         matrix ? mutable_data<uint32_t>(sums) : nullptr,
-         matrix ? nullptr : mutable_data<double>(sums));
+  const int64_t bytes = Tile<T>::bytes(call.noise.n, shape);
+  with_tiles(elements * chunks.count, bytes, x,
+             [&](auto shared, int64_t blocks, int64_t dynamic, unsigned char* workspace) {
+               launch(&many_outcomes_kernel<T, decltype(shared)::value>, blocks, kThreads, dynamic,
+                      x, call, chunks, shape, workspace, bytes,
+                      matrix ? mutable_data<uint32_t>(sums) : nullptr,
+                      matrix ? nullptr : mutable_data<double>(sums));
+             });
   return sums;
 }
 
 template <class T>
 Tensor sum_weights(const SortCall<T>& call, const Upstream<T>& upstream, const Tensor& x) {
   const int64_t elements = call.elements, n = call.noise.n, weights = upstream.scale ? 2 * n : n;
-  const TileShape shape = tile_shape(call, weights, weights, x);
+  const TileShape shape = tile_shape(call, weights, weights);
   const Chunks chunks = many_chunks(call, shape);
   const int64_t count = chunks.count;
   Tensor sums = torch::stable::new_empty(x, {elements, count, weights}, ScalarType::Double);
-  launch(&many_weights_kernel<T>, elements * count, kThreads,
-         Tile<T>::bytes(n, shape), x, call, upstream, chunks, shape,
-         mutable_data<double>(sums));
+  const int64_t bytes = Tile<T>::bytes(n, shape);
+  with_tiles(elements * count, bytes, x,
+             [&](auto shared, int64_t blocks, int64_t dynamic, unsigned char* workspace) {
+               launch(&many_weights_kernel<T, decltype(shared)::value>, blocks, kThreads, dynamic,
+                      x, call, upstream, chunks, shape, workspace, bytes,
+                      mutable_data<double>(sums));
+             });
   return sums;
 }
 

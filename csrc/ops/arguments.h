@@ -78,25 +78,32 @@ inline void check_matrix(const Tensor& t, const char* name, int64_t rows, int64_
                   " dimensions and ", t.numel(), " elements");
 }
 
-// Batch elements are numbered by 32 bits: more would repeat the noise of the first.
-constexpr int64_t kMostElements = int64_t(1) << 32;
-
-// Rows [start, stop) of the samples of all batch elements, of which there may be fewer than
-// kMostElements.
-inline void check_rows(const char* op, int64_t start, int64_t stop, int64_t num_samples,
-                       int64_t elements = kMostElements) {
+inline void check_num_samples(int64_t num_samples) {
   STD_TORCH_CHECK(num_samples > 0 && num_samples <= kMostSamples,
                   "num_samples must be in [1, 2^30], got ", num_samples);
-  STD_TORCH_CHECK(elements <= kMostElements, op, ": at most 2^32 batch elements, got ", elements);
+}
+
+// Batch elements and dimensions are numbered by 32 bits: more would repeat the noise of the first.
+constexpr int64_t kMostElements = 0xFFFFFFFFll;
+
+inline void check_sizes(int64_t elements, int64_t n) {
+  STD_TORCH_CHECK(0 <= elements && elements <= kMostElements && 0 <= n && n <= kMostElements,
+                  "at most 2^32 - 1 batch elements and dimensions, got ", elements, " and ", n);
+}
+
+// The rows [start, stop) of a chunk. To be called before anything is computed from them: in this
+// order nothing overflows.
+inline void check_rows(const char* op, int64_t start, int64_t stop, int64_t elements, int64_t n,
+                       int64_t num_samples) {
+  check_num_samples(num_samples);
+  check_sizes(elements, n);
   STD_TORCH_CHECK(0 <= start && start <= stop && stop <= elements * num_samples, op,
-                  ": rows must lie in [0, ", elements, " * ", num_samples, "), got [", start, ", ",
-                  stop, ")");
+                  ": needs 0 <= start <= stop <= B * num_samples, got [", start, ", ", stop, ")");
 }
 
 inline Points make_points(const Tensor& directions, const std::string& sampler, bool antithetic,
                           int64_t num_samples, int64_t n) {
-  STD_TORCH_CHECK(num_samples > 0 && num_samples <= kMostSamples,
-                  "num_samples must be in [1, 2^30], got ", num_samples);
+  check_num_samples(num_samples);
   STD_TORCH_CHECK(!antithetic || num_samples % 2 == 0,
                   "num_samples must be even if antithetic, got ", num_samples);
   Points points{parse_sampler(sampler), antithetic,
@@ -125,14 +132,21 @@ inline Points make_points(const Tensor& directions, const std::string& sampler, 
   return points;
 }
 
+// Refuses sums per batch element, (n + moments) * (m + 1), that no integer counts.
+inline void check_sums(const char* op, Moment moment, int64_t n, int64_t m) {
+  constexpr int64_t most = int64_t(1) << 62;
+  const int64_t each = moment == Moment::none ? 1 : moment == Moment::diagonal ? 2 : n + 1;
+  STD_TORCH_CHECK(m < most && (n == 0 || each <= most / n / (m + 1)), op,
+                  ": too many sums for n = ", n, " and M = ", m);
+}
+
 template <class T>
 Noise<T> make_noise(const Tensor& scale, const Tensor& seed, const Tensor& directions,
                     const std::string& law, const std::string& sampler, bool antithetic,
                     int64_t num_samples, double pair_weight, int64_t elements, int64_t n) {
   STD_TORCH_CHECK(seed.numel() == 1 && seed.scalar_type() == ScalarType::Long,
                   "seed must be an int64 tensor of one element");
-  STD_TORCH_CHECK(elements <= kMostElements && n <= 0xFFFFFFFFll,
-                  "at most 2^32 batch elements, and 2^32 - 1 dimensions");
+  check_sizes(elements, n);
   STD_TORCH_CHECK(scale.dim() == 2 && (scale.size(0) == 1 || scale.size(0) == elements) &&
                       (scale.size(1) == 1 || scale.size(1) == n) && scale.is_contiguous(),
                   "scale must be contiguous of shape [1 or ", elements, ", 1 or ", n, "]");

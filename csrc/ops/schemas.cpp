@@ -48,6 +48,17 @@ STABLE_TORCH_LIBRARY(torchsmooth, m) {
       "output, SymInt first, SymInt last, float factor, float pair_weight, bool scale_gradient) -> "
       "(Tensor, Tensor)");
 
+  // What `sort` gives on average, without samples: the expectations of the same outputs, for
+  // independent noise.
+  m.def(
+      "order_statistics(Tensor x, Tensor scale, str law, bool descending, str output, SymInt first, "
+      "SymInt last) -> Tensor");
+
+  // Gradients [B, n] in x and [B, n] (or [B, 0]) in each element's scale, from that in the outcome.
+  m.def(
+      "order_statistics_backward(Tensor grad, Tensor x, Tensor scale, str law, bool descending, str "
+      "output, SymInt first, SymInt last, bool scale_gradient) -> (Tensor, Tensor)");
+
   // The cells of the cheapest paths through grids of weights [R, H, W], as 0/1 indicators of the same
   // shape. neighbors: 4 or 8; source and target count the cells in row-major order.
   m.def(

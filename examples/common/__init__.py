@@ -1,1 +1,1 @@
-"""What the training loops of the examples share: one noun per file, nothing about any one task."""
+"""Code that the examples share: one noun per file, nothing about any single task."""

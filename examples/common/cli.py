@@ -14,26 +14,17 @@ from . import checkpoint
 from .errors import USER_ERROR, UserError
 
 
-DISTRIBUTIONS: dict[str, Callable[..., ts.AbstractDistribution]] = {
-    "logistic": ts.Logistic,
-    "gaussian": ts.Gaussian,
-    "gumbel": ts.Gumbel,
-    "cauchy": ts.Cauchy,
-    "laplace": ts.Laplace,
-    "triangular": ts.Triangular,
-    "wigner_semicircle": ts.WignerSemicircle,
-}
 SAMPLERS = ("mc", "qmc_latin", "rqmc_latin", "qmc_cartesian", "rqmc_cartesian", "sobol")
 COVARIATES = ("none", "fx", "loo")
 
-# Changing one of these leaves the results as they are, or (device, threads) changes rounding only.
+# These settings do not change the results, or (device, threads) change only the rounding.
 _MAY_CHANGE_ON_RESUME = frozenset(
     ("steps", "checkpoint_every", "output", "resume", "progress", "device", "threads")
 )
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line: the usage text would bury what went wrong."""
+    """An ArgumentParser whose errors are one line: the usage text would bury the message."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(USER_ERROR, f"{self.prog}: error: {message}; see --help\n")
@@ -70,7 +61,7 @@ def integer_from(lowest: int) -> Callable[[str], int]:
 
 
 def device(text: str) -> str:
-    """A device that this machine has, by torch's own name for it."""
+    """A device of this machine, by torch's name for it."""
     try:
         torch.empty(0, device=text)
     except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
@@ -84,14 +75,14 @@ def device(text: str) -> str:
 def add_smoothing_arguments(
     parser: argparse.ArgumentParser, *, distribution: str, scale: float, num_samples: int
 ) -> argparse._ArgumentGroup:
-    """How the algorithm is smoothed, in the library's own words; the arguments are the defaults.
+    """Adds the arguments of smoothing, with the names of the library; the defaults are given here.
 
-    The result is the group, for what a program has to add to it.
+    The result is the group, so that a program can add to it.
     """
     group = parser.add_argument_group("smoothing")
     group.add_argument(
         "--distribution",
-        choices=DISTRIBUTIONS,
+        choices=ts.LAWS,
         default=distribution,
         help="law of the noise (default: %(default)s)",
     )
@@ -106,7 +97,7 @@ def add_smoothing_arguments(
         "--sampler",
         choices=SAMPLERS,
         default="sobol",
-        help="where the points of the noise come from (default: %(default)s)",
+        help="sampler of the noise (default: %(default)s)",
     )
     group.add_argument(
         "--antithetic",
@@ -118,8 +109,8 @@ def add_smoothing_arguments(
         "--covariate",
         choices=COVARIATES,
         default="loo",
-        help="what is subtracted to calm the gradient: nothing, the unperturbed value, or the mean "
-        "of the other samples (default: %(default)s)",
+        help="baseline that reduces the variance of the gradient: nothing, the unperturbed value, "
+        "or the mean of the other samples (default: %(default)s)",
     )
     group.add_argument(
         "--num-samples",
@@ -133,19 +124,19 @@ def add_smoothing_arguments(
 
 def smoothing(args: argparse.Namespace) -> tuple[ts.AbstractDistribution, dict[str, Any]]:
     """The distribution, and the sampling keywords that every smoothed function takes."""
-    distribution = DISTRIBUTIONS[args.distribution](scale=args.scale)
+    distribution = ts.LAWS[args.distribution](scale=args.scale)
     names = ("num_samples", "sampler", "antithetic", "covariate")
     return distribution, {name: getattr(args, name) for name in names}
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, *, output: str) -> None:
-    """Where a run computes, and what it leaves behind."""
+    """Adds the arguments of every run: its device, seed, files and progress bar."""
     group = parser.add_argument_group("run")
     group.add_argument(
         "--seed",
         type=integer_from(0),
         default=0,
-        help="everything random follows from it (default: %(default)s)",
+        help="seed of all random numbers (default: %(default)s)",
     )
     group.add_argument(
         "--device",
@@ -184,8 +175,8 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, output: str) -> None:
         default=None,
         metavar="PATH",
         help="continue from this checkpoint, or from the one in this directory, as if the run had "
-        "never stopped; all settings come from it, and only those that leave the results as they "
-        "are (--steps, --output, ...) may be given anew",
+        "never stopped; all settings come from it, and only those that do not change the results "
+        "(--steps, --output, ...) may be given again",
     )
     group.add_argument(
         "--progress",
@@ -200,8 +191,8 @@ def parse(
 ) -> tuple[argparse.Namespace, dict[str, Any] | None]:
     """The arguments and, with --resume, the checkpoint that they continue.
 
-    What a checkpoint was made with takes the place of the defaults. `may_change` names the
-    settings of this program that may be given anew all the same.
+    The settings of the checkpoint replace the defaults. `may_change` names the settings of this
+    program that may still be changed.
     """
     args = parser.parse_args(argv)
     state = None
@@ -225,7 +216,7 @@ def parse(
 def require_default(
     parser: argparse.ArgumentParser, args: argparse.Namespace, names: Iterable[str], why: str
 ) -> None:
-    """Refuse settings that the others make meaningless, rather than ignore them."""
+    """Refuse settings that others make meaningless, instead of ignoring them."""
     given = [_option(name) for name in names if getattr(args, name) != parser.get_default(name)]
     if given:
         raise UserError(f"{', '.join(given)}: {why}; leave it out")

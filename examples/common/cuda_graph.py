@@ -10,11 +10,11 @@ _WARM_UP_STEPS = 3  # libraries allocate and choose their kernels in the first c
 
 
 class CudaGraph:
-    """Calls `step`, and after a few calls replays what it did on the GPU without calling it again.
+    """Calls `step`, and after a few calls replays its GPU work without calling it again.
 
-    `step` takes no arguments: what differs from call to call (the seed) must lie in tensors that
-    the caller fills in place. The warm-up calls are training steps like all others, so there is
-    nothing to undo after them; they run on a side stream, as capturing demands.
+    `step` takes no arguments: values that differ from call to call (the seed) must be in tensors
+    that the caller fills in place. The warm-up calls are training steps like all others, so there
+    is nothing to undo after them; they run on a side stream, as capturing requires.
     """
 
     def __init__(self, step: Callable[[], Tensor], device: str) -> None:

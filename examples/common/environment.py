@@ -1,4 +1,4 @@
-"""What a result must say about where it came from."""
+"""The versions and the machine that a result records."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ import torchsmooth as ts
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """What computed: Python, torch, torchsmooth, and other packages by their names on PyPI."""
+    """The versions of Python, torch, torchsmooth and other packages, by their names on PyPI."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -35,7 +35,7 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name; Linux keeps it where `platform` does not look."""
+    """The processor's name, which `platform` does not find on Linux."""
     try:
         with open("/proc/cpuinfo") as file:
             for line in file:

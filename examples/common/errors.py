@@ -1,4 +1,4 @@
-"""Errors that the person at the command line can mend, and how a program ends on them."""
+"""Errors that the user can correct, and the exit codes of programs."""
 
 import contextlib
 import sys
@@ -15,7 +15,7 @@ class UserError(Exception):
 
 
 class Interrupted(Exception):
-    """The program was asked to stop, and did; the message says how to go on."""
+    """The program was asked to stop, and did; the message tells how to continue."""
 
 
 @contextlib.contextmanager
@@ -28,7 +28,7 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
 
 
 def run_program(program: str, main: Callable[[], None]) -> NoReturn:
-    """Exit as `main` ends: 0, or one line on stderr and the exit code that goes with it."""
+    """Exit with the code of `main`'s end: 0, or the code of an error, with one line on stderr."""
     try:
         main()
     except UserError as error:

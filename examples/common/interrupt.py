@@ -1,4 +1,4 @@
-"""Ctrl-C and kill as a question that the loop answers when its state is whole."""
+"""Ctrl-C and kill as a request that the loop handles when its state is complete."""
 
 import signal
 from types import FrameType, TracebackType
@@ -8,7 +8,7 @@ from typing import Any
 class Interrupt:
     """Within `with Interrupt() as interrupt:`, SIGINT and SIGTERM set `interrupt.requested`.
 
-    The second signal of a kind acts as it did before, so that an impatient Ctrl-C still works.
+    The second signal of a kind acts as before, so that an impatient Ctrl-C still works.
     """
 
     def __init__(self) -> None:

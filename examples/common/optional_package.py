@@ -1,4 +1,4 @@
-"""Packages that only some settings need: an extra of torchsmooth, imported when it is asked for."""
+"""Packages that only some settings need, imported on request."""
 
 import importlib
 from typing import Any
@@ -7,7 +7,7 @@ from .errors import UserError
 
 
 def optional_package(module: str, *, name: str, needed_by: str, extra: str) -> Any:
-    """The module, or a UserError that says which extra brings the package `name`."""
+    """The module, or a UserError that names the extra with the package `name`."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The loss of a permutation matrix that was estimated, or relaxed, against the true one."""
+"""The loss of an estimated or relaxed permutation matrix against the true one."""
 
 import torch
 from torch import Tensor
@@ -14,10 +14,10 @@ def permutation_loss(
     An entry that no sample (or every sample) hit is exactly 0 (or 1), and its logarithm infinite
     if the truth says otherwise. Clamping would make it finite, but with zero gradient just where
     the network is most wrong. Half a sample is therefore added on either side, the usual estimate
-    of a probability from counts: 0 of s is read as (0 + 1/2) / (s + 1). No entry is 0 or 1 then,
-    and the slope is at most 2 s, about that of an entry which one sample did hit.
+    of a probability from counts: 0 of s becomes (0 + 1/2) / (s + 1). No entry is then 0 or 1,
+    and the slope is at most 2 s, about that of an entry that one sample hit.
     """
     softened = (probabilities * num_samples + 0.5) / (num_samples + 1)
-    # By hand, because `F.binary_cross_entropy` raises if scores have become NaN: on a GPU, in a way
-    # that nothing recovers from. As it is, the loss is NaN, which is reported.
+    # Written out, because `F.binary_cross_entropy` raises if scores have become NaN: on a GPU,
+    # without recovery. Here the loss is NaN, which is reported.
     return -torch.where(truth > 0, softened, 1 - softened).log().mean()

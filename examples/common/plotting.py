@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from PIL import Image
 
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#00795C", "#C8102E"
@@ -29,11 +30,17 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Figures made inside look alike; nothing outside changes."""
+    """The same style for all figures that are made inside; nothing outside changes."""
     with matplotlib.rc_context(_STYLE):
         yield
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure. `Figure` objects need no display and no pyplot state to clean up."""
+    """Write the figure as a PNG file with a palette, which takes about a third of the bytes.
+
+    `Figure` objects need no display and no pyplot state to clean up.
+    """
     figure.savefig(path, bbox_inches="tight", facecolor="white")
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)

@@ -13,10 +13,10 @@ _SECONDS_BETWEEN_LINES_OF_A_LOG = 10
 
 
 class Progress:
-    """A bar over the steps, with the numbers of the moment behind it.
+    """A bar over the steps, followed by the current numbers.
 
-    The numbers come from a callable that is asked twice a second at most: reading a loss from a
-    GPU makes the program wait for it, which must not happen at every step.
+    The numbers come from a callable that is called at most twice a second: reading a loss from a
+    GPU makes the program wait for it, which must not happen in every step.
     """
 
     def __init__(self, total: int, *, start: int, shown: bool) -> None:

@@ -1,4 +1,4 @@
-"""The directory that a run leaves behind."""
+"""The output directory of a run."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from .errors import UserError
 
 
 class RunDirectory:
-    """Names the files of a run: checkpoint.pt, best.pt, result.json; figures lie beside them."""
+    """Names the files of a run: checkpoint.pt, best.pt, result.json; figures are beside them."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -26,7 +26,7 @@ class RunDirectory:
             ) from error
 
     def clear(self, *figures: Path) -> None:
-        """Remove what an earlier run left, lest its files be taken for those of the one to come."""
+        """Remove the files of an earlier run, which must not be mistaken for those of the next."""
         for file in (self.checkpoint, self.best, self.result, *figures):
             file.unlink(missing_ok=True)
 

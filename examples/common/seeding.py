@@ -1,7 +1,7 @@
 """Randomness as a function of (seed, step), so that a resumed run continues bit for bit.
 
-No generator carries state from one step to the next: step t hashes the seed and t, and everything
-that is random in the step (which images, which noise) follows from that one number.
+No generator carries state from one step to the next: step t hashes the seed and t, and all random
+choices of the step (images, noise) follow from this number.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ def random_integers(
 ) -> Tensor:  # [*shape], int64
     """Uniform integers in [0, high): the SplitMix64 hash of a counter that starts at `seed`.
 
-    A `torch.Generator` draws other numbers on other devices, and cannot be reseeded inside a CUDA
-    graph. Integer arithmetic on a seed that is a tensor gives the same numbers everywhere and can
-    be captured. (int64 products wrap modulo 2^64, which is what the hash wants.)
+    A `torch.Generator` draws different numbers on different devices, and cannot be reseeded inside
+    a CUDA graph. Integer arithmetic on a seed that is a tensor gives the same numbers everywhere
+    and can be captured. (int64 products wrap modulo 2^64, as the hash requires.)
     """
     count = math.prod(shape)
     z = seed + _signed(0x9E3779B97F4A7C15) * torch.arange(1, count + 1, device=seed.device)

@@ -10,7 +10,7 @@ from .run_directory import RunDirectory
 
 @final
 class Study:
-    """The output of such a program: result.json, with all that led to it, and <name>.png."""
+    """The output of such a program: result.json, with its settings and versions, and <name>.png."""
 
     def __init__(self, name: str, args: argparse.Namespace) -> None:
         self._started = time.perf_counter()

@@ -2,13 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import checkpoint
+from . import checkpoint, environment
 from .errors import Interrupted, UserError
 from .interrupt import Interrupt
 from .progress import Progress
@@ -16,14 +16,14 @@ from .run_directory import RunDirectory
 
 
 class Training:
-    """Everything that a loop knows at the end of a step, and the loop itself.
+    """The state of a training loop at the end of a step, and the loop itself.
 
-    Two runs that reach step t by different ways (one straight, one killed and resumed) must stand
-    there with the same bits. So a step may depend on nothing but this state and its own number,
-    and nothing here depends on the step that a run is meant to end at.
+    Two runs that reach step t in different ways (one without a stop, one killed and resumed) must
+    have the same state there, bit for bit. A step may therefore depend only on this state and on
+    its number, and nothing here may depend on the last step of a run.
 
-    - `settings`: what the run was started with, kept in the checkpoints.
-    - `best_by`: the validation metric whose maximum chooses the weights that are kept as the best.
+    - `settings`: the settings of the run, kept in the checkpoints.
+    - `best_by`: the validation metric; the weights with its maximum are kept as the best.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Training:
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}  # step, metrics, and the weights of the model
-        # Summed where it is computed: reading it at every step would make the loop wait for a GPU.
+        # Summed on its device: reading it in every step would make the loop wait for a GPU.
         self._loss_sum = torch.zeros((), device=next(model.parameters()).device)
 
     def run(
@@ -80,14 +80,47 @@ class Training:
                     )
 
     def finish(self, evaluate: Callable[[], dict[str, float]]) -> None:
-        """Look at the last step too, if it lies between two looks.
+        """Evaluate after the last step too, if it is between two evaluations.
 
-        This comes after the last checkpoint: were it in there, a run that is continued from it
-        would differ from one that went further in the first place.
+        This comes after the last checkpoint. Otherwise a run that continues from the checkpoint
+        would differ from one that never stopped there.
         """
         if not self.history or self.history[-1]["step"] != self.step:
             self._look(evaluate())
-        self._save_best()  # a resumed run may have another directory than it had then
+        self._save_best()  # a resumed run may have another directory
+
+    def test(self, evaluate: Callable[[], dict[str, float]]) -> dict[str, Any]:
+        """Results on the test set, with the last weights and with the best, which stay loaded."""
+        last = best = evaluate()
+        if self.best["step"] != self.step:
+            self.model.load_state_dict(self.best["model"])
+            best = evaluate()
+        return {
+            "best_step": self.best["step"],
+            "validation": self.best["metrics"],
+            "test": best,
+            "test_after_last_step": last,
+        }
+
+    def write_result(
+        self, results: dict[str, Any], *, started: float, device: str, packages: Sequence[str]
+    ) -> None:
+        """Write result.json; `started`: when the program began, by `time.perf_counter()`."""
+        self.directory.write_result(
+            {
+                "settings": self.settings,
+                "versions": environment.versions(*packages),
+                "machine": environment.machine(device),
+                "timings": {
+                    "total_seconds": time.perf_counter() - started,
+                    # With the evaluations in between, and all parts of a resumed run.
+                    "training_seconds": self.seconds,
+                    "steps_per_second": self.step / self.seconds,
+                },
+                "history": self.history,
+                "results": results,
+            }
+        )
 
     def state_dict(self) -> dict[str, Any]:
         rng = {"cpu": torch.get_rng_state()}
@@ -118,7 +151,7 @@ class Training:
             torch.cuda.set_rng_state(state["rng"]["cuda"], self._loss_sum.device)
 
     def _look(self, metrics: dict[str, float]) -> None:
-        """Add a row to the history, with the mean loss since the last one; keep the best."""
+        """Add a row to the history, with the mean loss since the last row; keep the best."""
         row = {"step": self.step, "loss": self._mean_loss(), **metrics}
         if not math.isfinite(row["loss"]):
             raise UserError(
@@ -142,7 +175,7 @@ class Training:
         return int(self.history[-1]["step"]) if self.history else 0
 
     def _numbers(self) -> dict[str, float]:
-        """What the progress bar shows: the loss since the last look, and what was seen there."""
+        """The numbers of the progress bar: the loss since the last evaluation, and its results."""
         shown = dict(self.history[-1]) if self.history else {}
         shown.pop("step", None)
         if self.step > self._last_look():

@@ -18,8 +18,8 @@ from . import layout, terrain, tiles
 from .layout import SPLITS, Maps
 
 
-_VERSION = 1  # to be raised with every change of what is generated, so that no old cache is read
-_PART = 100  # maps that are made at once: bounds the memory
+_VERSION = 1  # raise it with every change of the generated maps, so that no old cache is read
+_PART = 100  # maps made at once, which bounds the memory
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Generator:
 
 @contextmanager
 def _replacing(directory: Path) -> Iterator[Path]:
-    """A new directory that takes its name only when it is complete, whatever kills the process."""
+    """A new directory that gets its name when it is complete, even if the process is killed."""
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=directory.name + ".", dir=directory.parent))

@@ -3,7 +3,7 @@
 A directory has, for each split of "train", "val" and "test", three files of m maps each:
 
     train_maps.npy              [m, H, W, 3] uint8: RGB pictures, 8 pixels to a cell
-    train_vertex_weights.npy    [m, h, w] float16: what it costs to enter a cell
+    train_vertex_weights.npy    [m, h, w] float16: the cost of entering a cell
     train_shortest_paths.npy    [m, h, w] uint8: 1 where the cheapest path passes
 """
 
@@ -20,7 +20,7 @@ PIXELS_PER_CELL = 8
 
 @dataclass(frozen=True)
 class Maps:
-    """The maps of a split; indexing gives some of them. What was read from disk stays there."""
+    """The maps of a split; indexing selects maps. Data read from disk stays memory-mapped."""
 
     images: np.ndarray  # [m, H, W, 3], uint8
     weights: np.ndarray  # [m, h, w], float16
@@ -40,14 +40,14 @@ class Maps:
 
 
 def files(directory: Path, split: str) -> tuple[Path, Path, Path]:
-    """Where the pictures, the weights and the paths of a split lie."""
+    """The files of the pictures, the weights and the paths of a split."""
     names = ("maps", "vertex_weights", "shortest_paths")
     images, weights, paths = (directory / f"{split}_{name}.npy" for name in names)
     return images, weights, paths
 
 
 def read(directory: Path, split: str) -> Maps:
-    """Map the files of a split into memory; nothing is read before it is asked for."""
+    """Map the files of a split into memory; data is read on access."""
     images, weights, paths = files(directory, split)
     maps = Maps(
         _read(images, np.uint8, "[m, H, W, 3]"),

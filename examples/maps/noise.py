@@ -21,7 +21,7 @@ def smooth_field(
 ) -> np.ndarray:  # [count, size, size]
     """Value noise of mean 0 and variance near 1, in two octaves.
 
-    Random values lie on a lattice, `period` cells apart and half as many, and are interpolated in
+    Random values are on a lattice, `period` cells apart and half as many, and are interpolated in
     between. Nothing is summed in an order that a library chooses, so that all machines agree.
     """
     coarse, fine = (
@@ -37,7 +37,7 @@ def _octave(
     # The sum of four uniform numbers is near to normal, with variance 4 / 12.
     values = uniform(seed, stream, part, (count, nodes, nodes, 4))
     values = (values[..., 0] + values[..., 1] + values[..., 2] + values[..., 3] - 2) * 3**0.5
-    # Each map has a lattice of its own place, or borders would prefer certain cells.
+    # Each map has a lattice at another place, or borders would prefer certain cells.
     offsets = uniform(seed, f"{stream}/offset", part, (count, 2))
     for axis in (1, 2):
         position = offsets[:, axis - 1, None] + np.arange(size) / period  # [count, size]

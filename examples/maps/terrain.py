@@ -1,4 +1,4 @@
-"""What lies where: terrain of five classes, grown from smooth noise."""
+"""Terrain of five classes, grown from smooth noise."""
 
 import numpy as np
 

@@ -22,7 +22,7 @@ _GREEN, _BROWN, _PINE, _SLATE, _STRAW = (
     (98, 114, 134),
     (180, 160, 98),
 )
-# Every colour stands for three classes, and every class has three colours.
+# Every colour is that of three classes, and every class has three colours.
 _COLOURS = {
     GRASS: (_GREEN, _STRAW, _PINE),
     EARTH: (_BROWN, _SLATE, _STRAW),
@@ -44,7 +44,7 @@ def paint(
     stream: str,
     part: int,
 ) -> np.ndarray:  # [m, 8 h, 8 w, 3], uint8
-    """A picture of each map, of its own brightness, and with its own part of the textures."""
+    """A picture of each map, with a random brightness and a random part of the textures."""
     count, height, width = classes.shape
     draws = uniform(seed, stream, part, (count, 5))
     shifts = (draws[:, :4] * _PERIOD).astype(np.int64)
@@ -81,7 +81,7 @@ def _neighbours(
     position: np.ndarray,  # [m, 8 h, 8 w], of pixels along one axis
     cells: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The cells whose centres lie before and behind each pixel, and the share of the second."""
+    """The cells whose centres are before and behind each pixel, and the share of the second."""
     between = (position + 0.5) / PIXELS_PER_CELL - 0.5
     before = np.floor(between)
     past_border = (between - before - 0.5) * (PIXELS_PER_CELL / _BORDER)

@@ -1,4 +1,4 @@
-"""What all rivals of smoothed sorting have in common: a temperature, and a loss of scores."""
+"""The interface of all other relaxations of sorting: a temperature, and a loss of scores."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _RESOLUTION = 2**23
 
 @dataclass(frozen=True)
 class AbstractRival(ABC):
-    """A published way to learn scores from their order alone.
+    """A published way to learn scores from their order only.
 
     - `temperature`: how soft; in the limit 0 the result is that of sorting. Each rival says what
       its authors call it. Scores of another magnitude need another temperature.
@@ -27,7 +27,7 @@ class AbstractRival(ABC):
         scores: Tensor,  # [b, n]
         truth: Tensor,  # [b, n, n], as `ts.hard.argsort` of the true values
     ) -> Tensor:  # []
-        """What training minimises."""
+        """The loss that training minimises."""
 
 
 @dataclass(frozen=True)

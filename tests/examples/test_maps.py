@@ -315,6 +315,7 @@ def test_a_failure_leaves_no_cache(tmp_path, monkeypatch):
     assert len(read(directory, "val")) == 2
 
 
+@pytest.mark.processes
 def test_a_killed_process_leaves_no_cache(tmp_path):
     program = (
         "import sys, pathlib, maps; "

@@ -238,6 +238,7 @@ def test_a_run_leaves_its_results(tmp_path, capsys):
     mnist_sort.Scorer(8, 32, amp=False).load_state_dict(best["model"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [3, 4])  # between two looks at the validation sets, and at one
 def test_a_continued_run_is_the_straight_run(tmp_path, first):
     straight, parts = tmp_path / "straight", tmp_path / "parts"
@@ -267,6 +268,7 @@ def test_a_rival_trains_in_the_same_loop(tmp_path, monkeypatch, method):
     assert result["history"][0]["loss"] > 0
 
 
+@pytest.mark.slow
 def test_a_continued_run_draws_the_noise_of_the_straight_run(tmp_path):
     """The one method that draws from torch's generator, whose state the checkpoint keeps."""
     straight, parts = tmp_path / "straight", tmp_path / "parts"
@@ -293,6 +295,7 @@ def test_a_replayed_step_is_the_step(tmp_path, device, amp):
         torch.testing.assert_close(weights, eager[name], rtol=0, atol=2e-4)
 
 
+@pytest.mark.processes
 def test_a_killed_run_is_continued_to_the_bit(tmp_path):
     killed, straight = tmp_path / "killed", tmp_path / "straight"
     program = f"import sys, mnist_sort as m; vars(m).update({FEW}); m.main(sys.argv[1:])"
@@ -309,6 +312,7 @@ def test_a_killed_run_is_continued_to_the_bit(tmp_path):
     assert_same(*states)
 
 
+@pytest.mark.processes
 def test_an_interrupted_run_says_how_to_go_on(tmp_path):
     process = start([mnist_sort.__file__], "--output", tmp_path, "--steps", 100_000)
     wait_for(tmp_path / "checkpoint.pt", process)

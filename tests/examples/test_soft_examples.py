@@ -35,6 +35,7 @@ def fails(capsys, program, *options):
     return message
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("program", [soft_heaviside, bisection, bouncing_ball])
 def test_a_program_runs_as_a_script(program):
     command = [sys.executable, program.__file__, "--unknown"]
@@ -170,6 +171,7 @@ def test_the_ball_lands_where_mechanics_says(velocity):
     assert ys[0] == pytest.approx(1) and xs[0] == pytest.approx(0)
 
 
+@pytest.mark.slow
 def test_automatic_differentiation_misses_the_hole_and_the_others_do_not(capsys, tmp_path):
     bouncing_ball.main(["--output", str(tmp_path)])
     found = results(tmp_path)

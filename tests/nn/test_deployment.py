@@ -16,7 +16,10 @@ from torchsmooth import samplers
 
 
 # Warnings of the compiler and of the exporter are about themselves.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
 
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "argsort": lambda **options: ts.nn.ArgSort(ts.Logistic(0.5), **options),

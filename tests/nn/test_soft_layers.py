@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 import torchsmooth as ts
 import torchsmooth.nn
-from torchsmooth.soft._control_flow import cond
 
 
 F = nn.functional
@@ -32,6 +31,48 @@ class Layer(NamedTuple):
 
 def one_hot(index: Tensor, n: int) -> Tensor:
     return F.one_hot(index, n).double()
+
+
+# At the top level of the module, so that they can be pickled.
+
+
+def loop_margin(x: Tensor) -> Tensor:
+    return 1.5 - x[:, 0].abs()
+
+
+def double(x: Tensor) -> Tensor:
+    return 2 * x
+
+
+def loop(x: Tensor) -> Tensor:
+    """Doubles every row while its first entry is below 1.5, at most three times."""
+    rows = []
+    for row in x:
+        for _ in range(3):
+            if not 1.5 - row[0].abs() > 0:
+                break
+            row = 2 * row
+        rows.append(row)
+    return torch.stack(rows)
+
+
+def cube(x: Tensor, c: Tensor) -> Tensor:
+    return x * x * x - c
+
+
+def bisect(c: Tensor) -> Tensor:
+    """Four halvings of [-3, 3], element by element."""
+    roots = []
+    for value in c.flatten().tolist():
+        a, b = -3.0, 3.0
+        for _ in range(4):
+            m = 0.5 * (a + b)
+            if (a**3 - value) * (m**3 - value) > 0:
+                a = m
+            else:
+                b = m
+        roots.append(math.nan if math.isnan(value) else 0.5 * (a + b))
+    return torch.tensor(roots, dtype=c.dtype).reshape(c.shape)
 
 
 # For inputs [5, 4] without ties.
@@ -145,14 +186,28 @@ LAYERS = {
         lambda x, law: ts.soft.amin_quadrature(x, 0, law, keepdim=True, num_nodes=32),
         lambda x: torch.amin(x, 0, True),
     ),
-    "SoftBranch": Layer(
-        lambda *args, **options: ts.nn.SoftBranch(
+    "SoftCond": Layer(
+        lambda *args, **options: ts.nn.SoftCond(
             lambda x: x[:, 0] - 0.1, torch.sin, lambda x: x.square(), *args, **options
         ),
-        lambda x, law: cond(x[:, 0] - 0.1, torch.sin, lambda x: x.square(), x, distribution=law),
+        lambda x, law: ts.soft.cond(
+            x[:, 0] - 0.1, torch.sin, lambda x: x.square(), x, distribution=law
+        ),
         lambda x: torch.where(x[:, :1] > 0.1, torch.sin(x), x.square()),
     ),
+    "SoftWhile": Layer(
+        lambda *args, **options: ts.nn.SoftWhile(loop_margin, double, 3, *args, **options),
+        lambda x, law: ts.soft.while_loop(loop_margin, double, x, 3, distribution=law),
+        loop,
+    ),
+    "SoftBisect": Layer(
+        lambda *args, **options: ts.nn.SoftBisect(cube, -3.0, 3.0, *args, num_steps=4, **options),
+        lambda c, law: ts.soft.bisect(cube, -3.0, 3.0, c, num_steps=4, distribution=law),
+        bisect,
+    ),
 }
+# What has other inputs or outputs, and tests apart.
+APART = {"SoftGridSearch", "SoftImplicitBisect", "SoftTake", "SoftTakeAlongDim"}
 
 
 @pytest.fixture(params=LAYERS)
@@ -166,7 +221,7 @@ def example(layer: Layer, dtype: torch.dtype = torch.float64) -> list[Tensor]:
 
 def test_every_layer_is_here() -> None:
     names = {name for name in vars(ts.nn) if name.startswith("Soft")}
-    assert names == {name.split()[0] for name in LAYERS}
+    assert names == {name.split()[0] for name in LAYERS} | APART
 
 
 # --- what layers compute ---------------------------------------------------------------------
@@ -220,7 +275,7 @@ def test_hard_in_evaluation(layer: Layer) -> None:
 @pytest.mark.parametrize(
     "name",
     "SoftSign SoftAbs SoftReLU SoftClamp SoftThreshold SoftHardshrink SoftRound SoftMaximum "
-    "SoftMinimum SoftAMax SoftAMin SoftAMaxQuadrature SoftBranch".split(),
+    "SoftMinimum SoftAMax SoftAMin SoftAMaxQuadrature SoftCond".split(),
 )
 def test_hard_gradient(name: str) -> None:
     """The one that torch gives its operator."""
@@ -295,8 +350,10 @@ def test_the_scale_has_dimensions_too(name: str) -> None:
     layer = LAYERS[name]
     inputs = example(layer, torch.float32)
     scales = [(5, 1), (2, 5, 4)] if "Quadrature" not in name else [(5, 1)]
-    for shape in scales[: 1 if name == "SoftBranch" else 2]:
-        scale = torch.rand((5,) if name == "SoftBranch" else shape) + 0.1
+    if name in ("SoftCond", "SoftWhile"):  # a scale per margin
+        scales = [(5,)]
+    for shape in scales:
+        scale = torch.rand(shape) + 0.1
         module = layer.make(layer.law(scale), eval_mode="hard")
         soft = module(*inputs)
         torch.testing.assert_close(soft, layer.smooth(*inputs, layer.law(scale)))
@@ -399,9 +456,9 @@ def test_a_scale_is_learned() -> None:
 
 def picklable(layer: Layer, **options: Any) -> nn.Module:
     """With modules in place of lambdas."""
-    if layer is LAYERS["SoftBranch"]:
+    if layer is LAYERS["SoftCond"]:
         law = ts.Gaussian(0.3)
-        return ts.nn.SoftBranch(nn.Linear(4, 1), nn.Linear(4, 2), nn.Linear(4, 2), law, **options)
+        return ts.nn.SoftCond(nn.Linear(4, 1), nn.Linear(4, 2), nn.Linear(4, 2), law, **options)
     return layer.make(layer.law(0.3), **options)
 
 
@@ -435,8 +492,8 @@ def test_representation() -> None:
             ("dim=-1, k=3, largest=True, num_nodes=128",),
         ),
         (
-            ts.nn.SoftBranch(torch.sum, nn.Identity(), torch.neg, law),
-            ("Logistic(scale=0.3)", "margin=sum, else_=neg", "(then): Identity()"),
+            ts.nn.SoftCond(torch.sum, nn.Identity(), torch.neg, law),
+            ("Logistic(scale=0.3)", "margin_fn=sum, else_fn=neg", "(then_fn): Identity()"),
         ),
         (ts.nn.StraightThrough(torch.sign, nn.Identity()), ("hard=sign", "(soft): Identity()")),
     ]:
@@ -457,12 +514,13 @@ def fresh_compiler() -> Iterator[None]:
 compiler = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
+@pytest.mark.compiled
 @compiler
 @pytest.mark.usefixtures("fresh_compiler")
 @pytest.mark.parametrize(
     "name",
     "SoftHeaviside SoftReLU SoftClamp SoftRound SoftQuantize SoftMaximum SoftEqual SoftArgMax "
-    "SoftAMax SoftArgMaxQuadrature SoftTopKMaskQuadrature SoftAMinQuadrature SoftBranch".split(),
+    "SoftAMax SoftArgMaxQuadrature SoftTopKMaskQuadrature SoftAMinQuadrature SoftCond".split(),
 )
 def test_compiled(name: str) -> None:
     """One graph for all scales, and one of the hard operator, with the same gradients."""
@@ -485,12 +543,13 @@ def test_compiled(name: str) -> None:
     assert torch.equal(compiled(*inputs), layer.hard(*inputs))
 
 
+@pytest.mark.compiled
 @compiler
 @pytest.mark.parametrize("training", [True, False], ids=["smooth", "hard"])
 @pytest.mark.parametrize(
     "name",
     "SoftHeaviside SoftClamp SoftRound SoftQuantize SoftGreater SoftArgMax SoftAMaxQuadrature "
-    "SoftBranch".split(),
+    "SoftCond".split(),
 )
 def test_exported(name: str, training: bool) -> None:
     """For batches of any size."""
@@ -511,7 +570,7 @@ def test_exported(name: str, training: bool) -> None:
 def test_parameters_of_a_branch() -> None:
     """p then + (1 - p) else_: all three modules and the scale learn."""
     modules = [nn.Linear(3, 1), nn.Linear(3, 2), nn.Linear(3, 2)]
-    layer = ts.nn.SoftBranch(*modules, ts.Logistic(0.5), learn_scale=True, eval_mode="hard")
+    layer = ts.nn.SoftCond(*modules, ts.Logistic(0.5), learn_scale=True, eval_mode="hard")
     assert len(list(layer.parameters())) == 7
     x = torch.randn(6, 3)
     margin, then, else_ = (module(x) for module in modules)
@@ -529,7 +588,7 @@ def test_parameters_of_a_branch() -> None:
 
 def test_structures_of_a_branch() -> None:
     """Several operands, and pytrees of results."""
-    layer = ts.nn.SoftBranch(
+    layer = ts.nn.SoftCond(
         lambda a, b: a - b,
         lambda a, b: {"gain": a, "pair": (b, 1.0)},
         lambda a, b: {"gain": -a, "pair": (0.0 * b, 0.0)},
@@ -548,7 +607,7 @@ def test_structures_of_a_branch() -> None:
 
 def test_the_other_branch_may_be_nan() -> None:
     """As in a program, what is not taken does not matter: neither its value nor its gradient."""
-    layer = ts.nn.SoftBranch(
+    layer = ts.nn.SoftCond(
         lambda x: x, torch.sqrt, torch.zeros_like, ts.Triangular(), eval_mode="hard"
     )
     x = torch.tensor([-4.0, 4.0], requires_grad=True)
@@ -595,6 +654,7 @@ def test_straight_through_modules() -> None:
     )
 
 
+@pytest.mark.compiled
 @compiler
 @pytest.mark.usefixtures("fresh_compiler")
 def test_straight_through_compiled() -> None:
@@ -638,7 +698,7 @@ LAW = ts.Gaussian()
             ("scale_matrix", "scale="),
         ),
         (
-            lambda: ts.nn.SoftBranch(
+            lambda: ts.nn.SoftCond(
                 abs, abs, abs, ts.Gaussian(scale_matrix=torch.eye(2)), eval_mode="hard"
             ),
             ValueError,
@@ -679,12 +739,12 @@ LAW = ts.Gaussian()
         ),
         (lambda: ts.nn.SoftAMax(-1, ts.Gumbel(), keepdim=1), TypeError, ("keepdim must be",)),
         (
-            lambda: ts.nn.SoftBranch(torch.zeros(3), abs, abs, LAW),
+            lambda: ts.nn.SoftCond(torch.zeros(3), abs, abs, LAW),
             TypeError,
-            ("margin must be a module or a function", "lambda"),
+            ("margin_fn must be a module or a function", "lambda"),
         ),
-        (lambda: ts.nn.SoftBranch(abs, 1.0, abs, LAW), TypeError, ("then must be", "got 1.0")),
-        (lambda: ts.nn.SoftBranch(abs, abs, None, LAW), TypeError, ("else_ must be", "got None")),
+        (lambda: ts.nn.SoftCond(abs, 1.0, abs, LAW), TypeError, ("then_fn must be", "got 1.0")),
+        (lambda: ts.nn.SoftCond(abs, abs, None, LAW), TypeError, ("else_fn must be", "got None")),
         (lambda: ts.nn.StraightThrough(None, abs), TypeError, ("hard must be", "got None")),
         (lambda: ts.nn.StraightThrough(abs, 3), TypeError, ("soft must be", "got 3")),
     ],
@@ -710,9 +770,9 @@ def test_at_construction(
         (lambda *a, **o: ts.nn.SoftAMaxQuadrature(0, *a, **o), torch.ones(0), ValueError, "least"),
         (lambda *a, **o: ts.nn.SoftTopKMaskQuadrature(4, 0, *a, **o), torch.ones(3), ValueError,
          "k must be at most"),
-        (lambda *a, **o: ts.nn.SoftBranch(torch.round, torch.neg, torch.abs, *a, **o),
+        (lambda *a, **o: ts.nn.SoftCond(torch.round, torch.neg, torch.abs, *a, **o),
          torch.tensor([1]), TypeError, "margin must be a floating-point tensor"),
-        (lambda *a, **o: ts.nn.SoftBranch(lambda x: x, torch.neg, lambda x: x[:1], *a, **o),
+        (lambda *a, **o: ts.nn.SoftCond(lambda x: x, torch.neg, lambda x: x[:1], *a, **o),
          torch.ones(2, 3), ValueError, "must return the same shapes"),
     ],
     ids=["integers", "number", "dim", "empty", "k", "margin", "shapes"],

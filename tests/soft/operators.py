@@ -5,28 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import scipy.integrate
+from laws import FACTS
 from torch import Tensor
 
 from torchsmooth import soft
 from torchsmooth.distributions import AbstractDistribution
-
-
-DENSITIES: dict[str, Callable[[float], float]] = {
-    "gaussian": lambda e: math.exp(-e * e / 2) / math.sqrt(2 * math.pi),
-    "logistic": lambda e: math.exp(-abs(e)) / (1 + math.exp(-abs(e))) ** 2,
-    "gumbel": lambda e: math.exp(-e - math.exp(-e)) if e > -7 else 0.0,
-    "cauchy": lambda e: 1 / (math.pi * (1 + e * e)),
-    "laplace": lambda e: 0.5 * math.exp(-abs(e)),
-    "triangular": lambda e: max(1 - abs(e), 0.0),
-    "wigner_semicircle": lambda e: 2 / math.pi * math.sqrt(max(1 - e * e, 0.0)),
-}
-"""The densities at scale 1."""
-
-SUPPORTS = {name: (-math.inf, math.inf) for name in DENSITIES} | {
-    "gumbel": (-7.0, math.inf),  # exp(7 - exp(7)) is 0
-    "triangular": (-1.0, 1.0),
-    "wigner_semicircle": (-1.0, 1.0),
-}
 
 
 @dataclass(frozen=True)
@@ -34,7 +17,7 @@ class Operator:
     soft: Callable[[Tensor, AbstractDistribution], Tensor]
     hard: Callable[[float], float]
     breaks: tuple[float, ...]  # where it jumps or has a kink
-    bounded: bool  # then it has an expectation under the Cauchy law too
+    bounded: bool  # then it has an expectation under laws without a mean too
 
 
 def nearest(y: float, levels: tuple[float, ...]) -> float:
@@ -108,8 +91,8 @@ def expectation(
     name: str, hard: Callable[[float], float], breaks: tuple[float, ...], x: float, scale: float
 ) -> float:
     """E hard(x + scale noise) by quadrature over the whole support, piece by piece."""
-    density = DENSITIES[name]
-    low, high = SUPPORTS[name]
+    density = FACTS[name].density
+    low, high = FACTS[name].mass
     inner = {(y - x) / scale for y in breaks} | {-30.0, -4.0, 0.0, 4.0, 30.0}
     points = [low, *sorted(e for e in inner if low < e < high), high]
 

@@ -203,6 +203,7 @@ def fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("function", ["bisect", "implicit_bisect"])
 @pytest.mark.parametrize(
     ("transform", "dynamic"),
@@ -232,6 +233,7 @@ def test_compiled_without_a_graph_break(
             torch.testing.assert_close(compiled(other), eager(other))
 
 
+@pytest.mark.compiled
 def test_compiled_jacobian_of_any_size(fresh_compiler: None) -> None:
     def root(theta: Tensor) -> Tensor:
         return soft.bisect(square, 0, 1, theta, num_steps=1, distribution=ts.Logistic(0.1))

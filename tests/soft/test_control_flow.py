@@ -34,7 +34,7 @@ def doubles(*values: float) -> Tensor:
         (ts.Cauchy(0.5), lambda m: 0.5 + math.atan(2 * m) / math.pi),
         (ts.Laplace(0.5), lambda m: 1 - 0.5 * math.exp(-2 * m) if m > 0 else 0.5 * math.exp(2 * m)),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_branches_are_blended_by_probability(law: ts.AbstractDistribution, probability) -> None:
     margin = doubles(-3.0, -0.2, 0.0, 0.7)
@@ -353,6 +353,7 @@ def fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     ("transform", "dynamic"),
     [(lambda f: f, True), (torch.vmap, False), (torch.func.jacrev, False)],

@@ -9,8 +9,7 @@ import pytest
 import scipy.integrate
 import torch
 import torch._dynamo
-from facts import SCIPY
-from operators import DENSITIES
+from laws import FACTS, SCIPY, SMOOTH, difference
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
@@ -21,13 +20,12 @@ from torchsmooth.distributions import LAWS
 
 EULER = 0.57721566490153286
 X = (0.3, -0.9, 1.1, 0.75)
-SMOOTH = ("gaussian", "logistic", "gumbel", "cauchy")
 
 
 def by_quadrature(law: str, x: tuple[float, ...], scale: float, sign: int) -> tuple[list, float]:
     """P(i is the largest of x + sign * scale * noise), and the expectation of the largest."""
     noise = SCIPY[law]
-    compact = law in ("triangular", "wigner_semicircle")
+    compact = FACTS[law].is_compact
     kinks = {(a - b) / scale + e for a in x for b in x for e in (-1, 0, 1)}
     breaks = sorted(kinks) if compact else [-4, 0, 4]
 
@@ -38,7 +36,7 @@ def by_quadrature(law: str, x: tuple[float, ...], scale: float, sign: int) -> tu
                 for j, y in enumerate(x)
                 if j != i
             ]
-            return weight(x[i] + sign * scale * e) * math.prod(others) * DENSITIES[law](e)
+            return weight(x[i] + sign * scale * e) * math.prod(others) * FACTS[law].density(e)
 
         low, high = (-1, 1) if compact else (-30, 60)
         points = [low, *(e for e in breaks if low < e < high), high]
@@ -93,14 +91,9 @@ def test_quadrature_of_two(law: str) -> None:
     tolerance = 1e-12 if law in SMOOTH else 1e-4
     torch.testing.assert_close(p[0], x.new_tensor([0.5, 0.5]), rtol=0, atol=tolerance)
     torch.testing.assert_close(p.sum(-1), torch.ones(3, dtype=x.dtype), rtol=0, atol=tolerance)
-    difference = {
-        "gaussian": 0.5 * math.erfc(-0.4 / 0.6),
-        "cauchy": 0.5 + math.atan(0.4 / 0.6) / math.pi,
-        "gumbel": 1 / (1 + math.exp(-0.4 / 0.3)),
-    }
-    if law in difference:
-        assert p[2, 1].item() == pytest.approx(difference[law], abs=1e-9)
-    if law == "cauchy":
+    expected, _ = difference(law, 0.4 / 0.3)
+    assert p[2, 1].item() == pytest.approx(expected, abs=1e-9 if law in SMOOTH else 1e-4)
+    if FACTS[law].mean is None:
         with pytest.raises(ValueError, match="must have a mean"):
             soft.amax_quadrature(x, -1, noise)
         # For x at 1e30 the Cauchy law still has 1e-31 of its mass that far out.
@@ -233,6 +226,7 @@ def test_types_and_shapes() -> None:
     assert soft.amax_quadrature(torch.zeros(0, 3), 1, noise).shape == (0,)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiles_whole() -> None:
     def function(x: Tensor, scale: Tensor) -> Tensor:

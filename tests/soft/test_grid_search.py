@@ -35,7 +35,7 @@ def test_mirrored_gumbel_noise_gives_the_softmax() -> None:
         (ts.Cauchy(0.4), lambda d: 0.5 + math.atan(d / 0.8) / math.pi),
         (ts.Gumbel(0.4), lambda d: 1 / (1 + math.exp(-d / 0.4))),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_two_points(law: ts.AbstractDistribution, difference: Any) -> None:
     # P(f_0 + noise < f_1 + noise) is the distribution function of the difference of two noises.

@@ -128,6 +128,7 @@ def test_transforms() -> None:
     )
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiles_whole() -> None:
     def function(p: Tensor, q: Tensor) -> Tensor:

@@ -12,7 +12,10 @@ import torchsmooth as ts
 
 
 # Warnings of the compiler are about itself.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
 
 TRANSCENDENTAL = (torch.ops.aten.exp.default, torch.ops.aten.log1p.default)
 

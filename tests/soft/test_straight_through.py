@@ -76,6 +76,7 @@ def test_transforms() -> None:
     torch.testing.assert_close(tangent, expected)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiles_whole() -> None:
     torch._dynamo.reset()

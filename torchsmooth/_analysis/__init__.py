@@ -1,1 +1,1 @@
-"""What is known about an estimate, where autograd is wrong, and which estimator is the best."""
+"""Errors of estimates, errors of autograd, and the choice of an estimator."""

@@ -18,7 +18,7 @@ from .scalar_function import ScalarFunction, check_direction, check_point
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClarkeSubdifferential:
-    """A sampled Clarke subdifferential: the convex hull of gradients at nearby points."""
+    """The result of `torchsmooth.clarke`: the convex hull of gradients at nearby points."""
 
     points: Tensor  # [m, *x.shape]
     gradients: Tensor  # [m, *x.shape]
@@ -28,7 +28,7 @@ class ClarkeSubdifferential:
     """The hull's element nearest to 0. Minus it is a direction of descent, if it is not 0."""
 
     def support(self, direction: Tensor) -> float:
-        """The largest product of `direction` [*x.shape] with an element of the hull.
+        """Returns the largest product of `direction` [*x.shape] with an element of the hull.
 
         As the radius goes to 0 it tends to Clarke's directional derivative, the largest limit of
         (f(y + t v) - f(y)) / t for y near x. It bounds the right directional derivative from above.
@@ -46,36 +46,37 @@ def clarke(
     seed: int | Tensor | None = None,
     vectorized: bool = False,
 ) -> ClarkeSubdifferential:
-    """A sampled Clarke subdifferential: the convex hull of gradients near `x`.
+    """Returns a sampled Clarke subdifferential: the convex hull of gradients near `x`.
 
     A locally Lipschitz function is differentiable almost everywhere, and its Clarke subdifferential
     is the convex hull of the limits of gradients at points that tend to x. Here the gradients are
-    those of automatic differentiation at independent, uniform points of the ball about x (Burke,
-    Lewis, Overton, "A robust gradient sampling algorithm for nonsmooth, nonconvex optimization",
-    SIAM Journal on Optimization 15, 2005). The hull's element of least norm is found by Wolfe's
-    algorithm ("Finding the nearest point in a polytope", Mathematical Programming 11, 1976).
+    those of automatic differentiation at independent, uniform points of the ball around x. Wolfe's
+    algorithm finds the element of least norm of the hull.
 
-    The gradient at x itself is left out: at a kink it is a convention and may lie outside of the
-    subdifferential, as that of relu(x) - relu(-x) does at 0.
+    The gradient at x itself is not used: at a kink it is a convention and may be outside of the
+    subdifferential, as that of relu(x) - relu(-x) is at 0.
 
     **Arguments:**
 
     - `f`: maps a tensor like `x` to one number, differentiable by autograd almost everywhere. A
         jump of f leaves no trace in its gradients: see `torchsmooth.diagnose`.
     - `x`: float32 or float64 tensor of any shape, with n elements.
-    - `radius`: of the ball, in the Euclidean norm. The hull approximates the subdifferential at x
-        if the ball holds no other kinks and the gradients change little across it.
-    - `num_samples`: how many gradients, one call of f and one backward pass each; None for the
-        larger of 2 n and 32. Fewer than n + 1 cannot fill the hull.
+    - `radius`: of the ball, a number > 0.
+    - `num_samples`: the number of gradients, with one backward pass each; None for the larger of 2
+        n and 32. Fewer than n + 1 cannot fill the hull.
     - `seed`: an int or an int64 tensor of one element; None draws one from torch's generator.
     - `vectorized`: whether f maps a batch of points [m, *x.shape] to [m].
 
     **Returns:** a `ClarkeSubdifferential` with `points` and `gradients` [m, *x.shape], `weights`
     [m] and `min_norm` [*x.shape].
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above, if autograd finds
-    no graph, or if a gradient is not finite; what f itself raises is passed on, with a note that
+    **Raises:** TypeError or ValueError if an argument differs from this description, if autograd
+    finds no graph, or if a gradient is not finite. Exceptions of f are passed on, with a note that
     names the point.
+
+    **Source:** Burke, Lewis and Overton, "A robust gradient sampling algorithm for nonsmooth,
+    nonconvex optimization", SIAM Journal on Optimization 15, 2005; Wolfe, "Finding the nearest
+    point in a polytope", Mathematical Programming 11, 1976.
 
     >>> import torch, torchsmooth as ts
     >>> hull = ts.clarke(lambda y: y.abs().sum(), torch.zeros(2), radius=0.1, seed=0)
@@ -128,9 +129,9 @@ def _finite_gradient(function: ScalarFunction, point: Tensor) -> Tensor:
 def _min_norm_weights(points: Tensor) -> Tensor:  # [m, n], float64 -> [m]
     """The convex combination of points that is nearest to 0, by Wolfe's algorithm.
 
-    A corral, a set of affinely independent points, is kept whose hull has its nearest point
-    inside. The point farthest beyond the plane through it is added, and points whose weights would
-    be negative leave.
+    It keeps a corral, a set of affinely independent points whose hull has its nearest point inside.
+    The point farthest beyond the plane through the nearest point enters, and points whose weights
+    would be negative leave.
     """
     points = points / points.abs().max().clamp(min=torch.finfo(points.dtype).tiny)
     tolerance = 16 * torch.finfo(points.dtype).eps * float(points.square().sum(1).max())

@@ -16,11 +16,11 @@ from .scalar_function import ScalarFunction, check_direction, check_point
 @final
 @dataclasses.dataclass(frozen=True)
 class DirectionalDerivative:
-    """A one-sided limit of difference quotients, and how far it may be off.
+    """The result of `torchsmooth.directional_derivative`: a limit and its error.
 
-    `error` bounds nothing strictly: it adds up what is left to extrapolate, what rounding can do,
-    and what finer steps contradict. It is infinite where no finite limit shows at the precision of
-    x; `value` is then infinite if the quotients grow steadily, and else NaN.
+    `error` is no strict bound: it adds up the remainder of the extrapolation, the effect of
+    rounding, and contradictions by finer steps. It is infinite where no finite limit shows at the
+    precision of x; `value` is then infinite if the quotients grow steadily, and else NaN.
     """
 
     value: float
@@ -31,14 +31,14 @@ class DirectionalDerivative:
 _GUARD_BITS = 3
 # Columns of the extrapolation: errors of order t, t^2, ... are removed one after the other.
 _MAX_ORDER = 5
-# The finest rungs only test what coarser ones say: without them, quotients that scatter would agree
-# by chance at the end of the ladder, where nothing contradicts them.
+# The finest rungs only test the coarser ones: without them, quotients that scatter would agree by
+# chance at the end of the ladder, where nothing contradicts them.
 _WITNESSES = 4
 # Rungs over which quotients must grow without a break to be called unbounded.
 _GROWTH = 8
 # Rounding inside of f may cost this many times the precision of its value.
 _MAX_CANCELLATION = 256
-# Estimates of what an extrapolation leaves over are right to a factor of about this.
+# Estimates of the remainder of an extrapolation are right to a factor of about this.
 _SAFETY = 2.0
 
 
@@ -51,31 +51,33 @@ def directional_derivative(
     step: float | None = None,
     vectorized: bool = False,
 ) -> DirectionalDerivative:
-    """The limit of (f(x + t v) - f(x)) / t as t goes to 0 from one side.
+    """Returns the limit of (f(x + t v) - f(x)) / t as t goes to 0 from one side.
 
     f is evaluated on a ladder of halved steps and the quotients are extrapolated to t = 0 by
-    polynomials in t (Richardson's scheme in Neville's form; Ridders, "Accurate computation of F'(x)
-    and F'(x)F''(x)", Advances in Engineering Software 4, 1982). The entry with the least estimated
-    error is returned, where an error counts what finer steps contradict, so that a kink beside x
-    does not hide the limit at x.
+    polynomials in t (Richardson's scheme in Neville's form). The result is the entry of the scheme
+    with the least estimated error. This error includes contradictions by finer steps, so that a
+    kink beside x does not hide the limit at x.
 
     **Arguments:**
 
-    - `f`: maps a tensor like `x` to one number (a tensor, a NumPy scalar or a Python number). It
-        need not be differentiable, and is not differentiated.
+    - `f`: maps a tensor like `x` to one number (a tensor, a NumPy scalar or a Python number). It is
+        not differentiated.
     - `x`: float32 or float64 tensor of any shape. f is evaluated in its dtype: float64 gives twice
         the digits.
     - `direction`: v, a tensor that broadcasts against `x`, finite and not 0.
     - `side`: "right" for t > 0, "left" for t < 0. The left limit is minus the right one along -v.
-    - `step`: the largest step t; None for the power of 2 below a tenth of max(1, max |x|), over
-        max |v|.
+    - `step`: the largest step t; None for the power of 2 below a tenth of max(1, max |x|), over max
+        |v|.
     - `vectorized`: whether f maps a batch of points [m, *x.shape] to [m].
 
     **Returns:** a `DirectionalDerivative` of two floats: `value` and `error`. A jump at x gives an
     infinite value, an f that is not finite NaN; both have an infinite error.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above; what f itself
-    raises is passed on, with a note that names the point.
+    **Raises:** TypeError or ValueError if an argument differs from this description. Exceptions of
+    f are passed on, with a note that names the point.
+
+    **Source:** Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", Advances in Engineering
+    Software 4, 1982.
 
     >>> import torch, torchsmooth as ts
     >>> x, v = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
@@ -105,11 +107,11 @@ def directional_derivative(
     rungs = round(-math.log2(eps)) - _GUARD_BITS
     ladder = [sign * float(step) * 0.5**k for k in range(rungs)]
     points = torch.stack([x + t * v for t in ladder])
-    # x + t v is rounded: this is how far along v it really is.
+    # x + t v is rounded: this is the actual step along v.
     moved = ((points - x) * v).reshape(rungs, -1).sum(1).double() / float((v * v).sum())
     steps = [abs(t) for t in moved.tolist()]
     center, *values = function.values(torch.cat([x.unsqueeze(0), points]))
-    # A step that rounding lengthens or shortens much is no step along v.
+    # Steps that rounding changes much are left out.
     kept = [k for k in range(rungs) if abs(steps[k] - abs(ladder[k])) <= 0.05 * abs(ladder[k])]
     result = one_sided_limit([steps[k] for k in kept], [values[k] for k in kept], center, eps)
     return DirectionalDerivative(sign * result.value + 0.0, result.error)  # no -0.0
@@ -123,7 +125,7 @@ def one_sided_limit(
     noise: float = 0.0,  # of f's values, beside the rounding of their last digits
 ) -> DirectionalDerivative:
     """The limit of (f(x + t v) - f(x)) / t, from values on a ladder of steps."""
-    # What counts is near t = 0: steps beyond the finest NaN or infinity are left out.
+    # The limit is at t = 0: steps coarser than the finest NaN or infinity are left out.
     first = max((k + 1 for k, value in enumerate(values) if not math.isfinite(value)), default=0)
     steps, values = steps[first:], values[first:]
     if len(steps) <= _GROWTH or not math.isfinite(center):
@@ -170,10 +172,10 @@ def one_sided_limit(
 
 
 def _scatter(steps: list[float], values: list[float], center: float, eps: float) -> float:
-    """What rounding inside of f adds to its values: more than their last digit if f cancels.
+    """The effect of rounding inside of f on its values: more than their last digit if f cancels.
 
-    Told from the finest rungs, where f is linear but for that; half of them may be off for another
-    reason. A jump is no rounding: f's largest value there bounds what is called so.
+    It is measured on the finest rungs, where f is otherwise linear; half of them may deviate for
+    another reason. A jump is not rounding: f's largest value there bounds the result.
     """
     residuals = []
     for k in range(len(steps) - _GROWTH, len(steps)):
@@ -189,7 +191,7 @@ def _extrapolate(
     order: int,
     sign: int,  # -1; or 1 for bounds on errors, which add up
 ) -> list[float]:
-    """From polynomials of one degree less through neighbouring rungs, the value at t = 0."""
+    """Polynomials of one degree more through neighbouring rungs, at t = 0."""
     result = []
     for i in range(1, len(column)):
         fine, coarse = steps[i + order - 1], steps[i - 1]
@@ -200,8 +202,8 @@ def _extrapolate(
 def _remainder(a: float, b: float, c: float, noise: float) -> float:
     """How far a sequence is from its limit, after changes of c, b and, last, a.
 
-    Changes that fall in a ratio r leave a r / (1 - r) to come. Changes that do not fall, and are
-    not rounding, say that there is no limit.
+    Changes that fall in a ratio r have a r / (1 - r) to come. Changes that do not fall, and are not
+    rounding, show that there is no limit.
     """
     last = max(a, b / 4)
     if last <= noise:

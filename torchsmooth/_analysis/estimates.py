@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .._autodiff.derivatives import rescale_gradients
-from .._checks import check_distribution, check_floating, check_int, scale_rows
+from .._checks import check_distribution, check_event_dim, check_floating, check_int, scale_rows
 from .._dtypes import compute_dtype
 from .._smoothing import Smoothed, smooth
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
-from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
+from ..samplers import AbstractSampler, resolve_sampler, sampler_for, seed_tensor
 
 
 _REPETITIONS = 16
@@ -26,7 +27,7 @@ _CHUNK_PRODUCTS = 2**22
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class Estimate:
-    """What `torchsmooth.estimate` returns.
+    """The result of `torchsmooth.estimate`.
 
     An interval of level p for one entry is the estimate plus or minus t times its error, with t the
     (1 + p)/2 quantile of Student's law of `degrees_of_freedom` (`scipy.stats.t.ppf`).
@@ -46,20 +47,20 @@ def estimate(
     *,
     num_samples: int = 1024,
     repetitions: int | None = None,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     event_dim: int = 1,
     vectorized: bool = True,
     chunk_size: int | None = None,
     seed: int | Tensor | None = None,
 ) -> Estimate:
-    """Estimates f_eps(x) = E[f(x + L eps)] and its Jacobian, and says how far they may be off.
+    """Estimates f_eps(x) = E[f(x + L eps)] and its Jacobian, with their standard errors.
 
-    The values are those of `torchsmooth.smooth`. Samples of the sampler "mc" are independent: their
-    own scatter gives the standard errors. Those of all others are not, and the estimate is repeated
-    with randomisations of its own (Owen, "Monte Carlo theory, methods and examples", section 17.3):
-    what is returned is the mean of the repetitions, and their scatter gives its standard errors.
+    The values are those of `torchsmooth.smooth`. Samples of the sampler "mc" are independent, and
+    their scatter gives the standard errors. Other samples are dependent. There the estimate is
+    repeated with independent randomisations; the result is the mean of the repetitions, and their
+    scatter gives its standard errors.
 
     **Arguments:**
 
@@ -67,21 +68,23 @@ def estimate(
         is not differentiated.
     - `x`: floating-point tensor of shape [*batch, *event].
     - `distribution`: the law of the noise. The scores of `Triangular` and `WignerSemicircle` have
-        infinite variance: there the errors of the Jacobian bound nothing.
-    - `num_samples`: how many perturbed points f sees per example and repetition.
+        infinite variance: for them the errors of the Jacobian bound nothing.
+    - `num_samples`: how many perturbed points f gets per example and repetition.
     - `repetitions`: how often the estimate is repeated, at least 2; None for 16, or for 1 with the
         sampler "mc".
     - `sampler`, `antithetic`, `covariate`, `event_dim`, `vectorized`, `chunk_size`, `seed`: as for
-        `torchsmooth.smooth`. The centred samplers "qmc_latin" and "qmc_cartesian" are refused:
-        their error does not show in repetitions.
+        `torchsmooth.smooth`. The centred samplers "qmc_latin" and "qmc_cartesian" are refused,
+        because repetitions do not show their error.
 
     **Returns:** an `Estimate`: `value` and `value_error` [*batch, *out], `jacobian` and
     `jacobian_error` [*batch, *out, *event], all of the dtype of `x`, and `degrees_of_freedom`. An
-    error is one standard deviation of the estimate. With the covariate "loo" and a stratifying
-    sampler it does not cover the bias, which `torchsmooth.smooth` describes.
+    error is one standard deviation of the estimate. With the covariate "loo" and stratified samples
+    it does not include the bias, which `torchsmooth.smooth` describes.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above; what f itself
-    raises is passed on.
+    **Raises:** TypeError or ValueError if an argument differs from this description. Exceptions of
+    f are passed on.
+
+    **Source:** Owen, "Monte Carlo theory, methods and examples", section 17.3, for the repetitions.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([0.3], dtype=torch.float64)
@@ -95,11 +98,7 @@ def estimate(
     x = check_floating(x, "x")
     check_distribution(distribution)
     event_dim = check_int(event_dim, "event_dim", 0, 1)
-    if x.ndim < event_dim:
-        raise ValueError(
-            f"x must have at least event_dim={event_dim} dimensions, got shape {list(x.shape)}; "
-            "add dimensions, or pass a smaller event_dim"
-        )
+    check_event_dim(x, event_dim, "x")
     sampler = resolve_sampler(sampler)
     _check_randomized(sampler)
     if repetitions is not None:
@@ -111,7 +110,7 @@ def estimate(
     # Tensors made in inference mode could not be saved for the Jacobian.
     with torch.inference_mode(False), torch.enable_grad():
         recorder = _Recorder(f, keep=repetitions is None)
-        smoothed: Smoothed = smooth(
+        smoothed = smooth(
             recorder,
             distribution,
             num_samples=num_samples,
@@ -122,6 +121,7 @@ def estimate(
             vectorized=vectorized,
             chunk_size=chunk_size,
             seed=seed_tensor(seed, x.device).clone(),
+            check=False,
         )
         copies = x.detach().expand(repetitions or 1, *x.shape).clone().requires_grad_()
         values = smoothed(copies)
@@ -157,7 +157,7 @@ def _error_of_mean(t: Tensor, dim: int) -> Tensor:
 
 
 class _Recorder:
-    """f without its graph; keeps what it returned if the errors are told from that."""
+    """f without its graph; keeps the outputs if the errors are computed from them."""
 
     def __init__(self, f: Callable[[Tensor], Any], keep: bool):
         if not callable(f):
@@ -189,7 +189,7 @@ def _copy(leaf: Any) -> Any:
 def _jacobian(values: Tensor, x: Tensor, event_dim: int) -> Tensor:
     """d values [r, *batch, *out] / d x [r, *batch, *event], as [r, *batch, *out, *event].
 
-    An example's values depend on its own x alone, so that one pass serves an output of all.
+    The values of an example depend on no x but its own, so that one pass serves an output of all.
     """
     split = x.ndim - event_dim
     leading, event = x.shape[:split], x.shape[split:]
@@ -207,7 +207,7 @@ def _jacobian(values: Tensor, x: Tensor, event_dim: int) -> Tensor:
 
 
 def _errors_from_samples(
-    smoothed: Smoothed,
+    smoothed: Smoothed[[], Any],
     recorder: _Recorder,
     x: Tensor,  # [*batch, *event]
     value: Tensor,  # [*batch, *out]
@@ -218,8 +218,9 @@ def _errors_from_samples(
     The scores are drawn again from the same words; each sample, or pair, is compared with the
     mean of the others if the covariate is "loo", so that the mean of the products is the estimate.
     """
-    s, members = smoothed.num_samples, 2 if smoothed.antithetic else 1
-    split = x.ndim - smoothed.event_dim
+    options = smoothed.options
+    s, members = options.num_samples, 2 if options.antithetic else 1
+    split = x.ndim - options.event_dim
     batch, event = x.shape[:split], x.shape[split:]
     elements, n = math.prod(batch), math.prod(event)
     if elements == 0:
@@ -228,12 +229,12 @@ def _errors_from_samples(
     dtype = compute_dtype(x.dtype)
     scale = scale_rows(distribution, batch, event, dtype, x.device).detach()
 
-    before = elements if smoothed.covariate == "fx" else 0
+    before = elements if options.covariate == "fx" else 0
     rows = recorder.rows(before + elements * s, x)
     outputs = rows[before:].unflatten(0, (elements, s))
-    if smoothed.covariate == "fx":
+    if options.covariate == "fx":
         centred = outputs - rows[:before].unsqueeze(1)
-    elif smoothed.covariate == "loo":
+    elif options.covariate == "loo":
         groups = outputs.unflatten(1, (s // members, members))
         others = outputs.sum(1)[:, None, None] - groups.sum(2, keepdim=True)
         centred = (groups - others / (s - members)).reshape(outputs.shape)
@@ -248,10 +249,10 @@ def _errors_from_samples(
     for start in range(0, elements * s, step):
         stop = min(start + step, elements * s)
         words = torch.ops.torchsmooth.words(
-            smoothed.seed,
-            smoothed.sampler.directions(n, x.device),
-            smoothed.sampler.name,
-            smoothed.antithetic,
+            options.seed,
+            options.sampler.directions(n, x.device),
+            sampler_for(options.sampler, n).name,
+            options.antithetic,
             s,
             n,
             start,

@@ -10,7 +10,7 @@ from torch import Tensor
 from .._checks import check_bool, check_floating
 
 
-# What torch says of operators that take no part in a graph.
+# torch's messages for operators that take no part in a graph.
 _NO_GRAPH = ("Tensor that requires grad", "is not implemented")
 
 
@@ -48,7 +48,7 @@ class ScalarFunction:
             return [_number(value) for value in result]
 
     def gradient(self, point: Tensor) -> Tensor | None:  # [*x.shape]
-        """What automatic differentiation says; None if it finds no graph."""
+        """The gradient by automatic differentiation; None if it finds no graph."""
         with torch.inference_mode(False), torch.enable_grad():
             leaf = point.detach().clone().requires_grad_()
             try:
@@ -93,7 +93,7 @@ def _number(value: Any) -> float:
 
 
 def check_point(x: object) -> Tensor:
-    """x where differences of f are to be told from rounding."""
+    """x, checked for differences of f, which must be distinguishable from rounding."""
     point = check_floating(x, "x").detach()
     if point.dtype not in (torch.float32, torch.float64):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Which law, sampler and covariate give the least noisy gradient of f at x."""
+"""The choice of the law, sampler and covariate with the least noisy gradient of f at x."""
 
 import copy
 import dataclasses
@@ -10,20 +10,20 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from .._checks import check_bool, check_distribution, check_floating, check_int
+from .._checks import check_bool, check_distribution, check_event_dim, check_floating, check_int
 from .._smoothing import smooth
 from .._smoothing.estimator import COVARIATES, estimator
+from .._typing import Covariate, SamplerName
 from ..distributions import LAWS, AbstractDistribution, Logistic
+from ..distributions._tail_law import AbstractTailLaw
 from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
 from .estimates import _check_randomized, _jacobian
 
 
-# Samplers that are compared unless others are named, where they can make that many samples. The
-# centred ones always err in the same way, so that their error is no variance.
+# Samplers that are compared by default, where they can make that many samples. The error of the
+# centred ones is always the same, so that it does not show as variance.
 _SAMPLERS = ("mc", "rqmc_latin", "rqmc_cartesian", "sobol")
-# Laws whose score has no finite variance: what is measured of them means little.
-_UNBOUNDED = ("triangular", "wigner_semicircle")
-# A variance of fewer gradients has hardly an error.
+# The error of a variance needs at least this many gradients.
 _LEAST_REPETITIONS = 4
 
 _SHOWN = 20
@@ -32,25 +32,25 @@ _SHOWN = 20
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class Candidate:
-    """One way to estimate the gradient, and how much it scatters."""
+    """One way to estimate the gradient, and the variance of its estimates."""
 
     distribution: AbstractDistribution
     sampler: str
     antithetic: bool
-    covariate: str
+    covariate: Covariate
     num_samples: int
     variance: float
     """Of the gradient from `num_samples` samples, summed over its entries."""
     variance_error: float
     """The standard error of `variance`."""
     relative_variance: float
-    """`variance` over the squared norm of the gradient under this law; infinite if that is not
-    seen to differ from 0, or if f is not finite where the noise leads."""
+    """`variance` over the squared norm of the gradient under this law; infinite if that
+    is not distinguishable from 0, or if f is not finite at a perturbed point."""
     relative_variance_error: float
 
     @property
     def options(self) -> dict[str, Any]:
-        """Keywords of `torchsmooth.smooth` beside the distribution."""
+        """The keywords of `torchsmooth.smooth`, without the distribution."""
         return {
             "num_samples": self.num_samples,
             "sampler": self.sampler,
@@ -62,15 +62,15 @@ class Candidate:
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tuning:
-    """What `torchsmooth.tune` returns; `str()` of it is a table of the best 20."""
+    """The result of `torchsmooth.tune`; `str()` of it is a table of the best 20."""
 
     candidates: tuple[Candidate, ...]
-    """The one with the least relative variance first."""
+    """Sorted by relative variance, the least first."""
     num_samples: int
     repetitions: int
-    """Gradients that a variance is told from."""
+    """The number of gradients of which a variance is computed."""
     evaluations: int
-    """Points at which f was evaluated, in all."""
+    """The total number of points at which f was evaluated."""
 
     @property
     def best(self) -> Candidate:
@@ -133,9 +133,9 @@ def tune(
     distributions: AbstractDistribution | Sequence[AbstractDistribution] = Logistic(),
     *,
     num_samples: int = 64,
-    samplers: Sequence[str | AbstractSampler] | None = None,
+    samplers: Sequence[SamplerName | AbstractSampler] | None = None,
     antithetic: bool | Sequence[bool] = (False, True),
-    covariates: Sequence[str] = COVARIATES,
+    covariates: Sequence[Covariate] = COVARIATES,
     event_dim: int = 1,
     vectorized: bool = True,
     chunk_size: int | None = None,
@@ -145,44 +145,51 @@ def tune(
     """Measures which distribution, sampler and covariate give the least noisy gradient of f at `x`.
 
     Every candidate estimates the gradient (the Jacobian of a vector-valued f) from `num_samples`
-    samples, again and again with independent samples; what is compared is the variance over these
-    repetitions, summed over all entries and examples. All candidates get the same number of
-    evaluations of f, and covariates are compared on the very same ones. The standard errors are the
-    jackknife's (Efron and Stein, "The jackknife estimate of variance", 1981).
+    samples, repeatedly, with independent samples. Candidates are compared by the variance over
+    these repetitions, summed over all entries and examples. All candidates get the same number of
+    evaluations of f, and covariates are compared on the same evaluations. The standard errors are
+    those of the jackknife.
 
-    Different laws smooth f differently, so that they estimate different gradients. Therefore they
-    are compared by the relative variance: over the squared norm of the gradient under the same law.
-    For one law its order is that of the variances. It says nothing about which smoothing is
-    the right one: a wider law has less noise and follows f less closely.
+    Different laws smooth f differently, so that they estimate different gradients. They are
+    therefore compared by the relative variance: the variance over the squared norm of the gradient
+    under the same law. For one law the order is that of the variances. The relative variance does
+    not tell which smoothing is the right one: a wider law has less noise and follows f less
+    closely.
 
     **Arguments:**
 
     - `f`: maps perturbed points [m, *event] to one tensor [m, *out]. It may return NumPy arrays. It
-        is not differentiated. A loss with one number per point is cheapest: each number takes a
-        backward pass.
+        is not differentiated. A loss with one number per point is cheapest, because each number
+        takes a backward pass.
     - `x`: floating-point tensor [*batch, *event].
-    - `budget`: how many points f may be evaluated at, in all.
-    - `distributions`: one law, which is compared with Gaussian, Logistic, Gumbel, Cauchy and
-        Laplace noise of the same interquartile range; or a sequence of laws, compared as they are.
-        The scores of `Triangular` and `WignerSemicircle` have infinite variance, so that
-        measurements of theirs do not settle.
-    - `num_samples`: samples of one gradient, as many as will be used later.
+    - `budget`: the total number of points at which f may be evaluated.
+    - `distributions`: one law, which is compared with laws of other kinds of the same interquartile
+        range; or a sequence of laws, compared as they are. The kind of a law is how the tails of
+        its density fall, whether it is symmetric and whether it has a kink. The first law of each
+        kind in `torchsmooth.distributions.LAWS` represents it: Gaussian, Logistic, Gumbel, Cauchy
+        and Laplace. Laws whose score has infinite variance (`Triangular`, `WignerSemicircle`) are
+        left out unless they are named, because their measurements do not converge.
+    - `num_samples`: the number of samples of one gradient: as many as will be used later.
     - `samplers`: a sequence; None for "mc", "rqmc_latin", "sobol" and "rqmc_cartesian" where they
         can make that many samples. The centred samplers are refused: their error is a bias, which
         repetitions do not show.
     - `antithetic`: True, False or a sequence of them.
-    - `covariates`: a sequence of "none", "fx" and "loo". f(x) for "fx" is evaluated once in all,
-        and not counted against it later, where it costs one more evaluation per gradient.
+    - `covariates`: a sequence of "none", "fx" and "loo". f(x) for "fx" is evaluated once for the
+        whole call, and not counted against it; in later use it costs one more evaluation per
+        gradient.
     - `event_dim`, `vectorized`, `chunk_size`, `seed`: as for `torchsmooth.smooth`.
-    - `progress`: called with the evaluations so far and in all, after each law, sampler and choice
-        of `antithetic`.
+    - `progress`: called with the number of evaluations so far and in total, after each law, sampler
+        and choice of `antithetic`.
 
     **Returns:** a `Tuning`: a table as `str()`, `candidates` with the least noisy one first,
-    `best`, and `to_dict()`. `ts.smooth(f, best.distribution, **best.options)` uses it. Of many
-    candidates the best one was lucky too: what lies within two standard errors is as good.
+    `best`, and `to_dict()`. `ts.smooth(f, best.distribution, **best.options)` uses it. The best of
+    many candidates was also lucky: candidates within two standard errors are as good.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above, ValueError also if
-    the budget does not suffice for 4 repetitions. What f raises is passed on.
+    **Raises:** TypeError or ValueError if an argument differs from this description; ValueError
+    also if the budget does not suffice for 4 repetitions. Exceptions of f are passed on.
+
+    **Source:** Efron and Stein, "The jackknife estimate of variance", 1981, for the standard
+    errors.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([0.1, -0.3], dtype=torch.float64)
@@ -201,11 +208,7 @@ def tune(
     num_samples = check_int(num_samples, "num_samples", 1, 64)
     event_dim = check_int(event_dim, "event_dim", 0, 1)
     check_bool(vectorized, "vectorized")
-    if x.ndim < event_dim:
-        raise ValueError(
-            f"x must have at least event_dim={event_dim} dimensions, got shape {list(x.shape)}; "
-            "add dimensions, or pass a smaller event_dim"
-        )
+    check_event_dim(x, event_dim, "x")
     if not bool(x.isfinite().all()):
         raise ValueError(
             "x must be finite, got NaN or infinite entries; there is no gradient to measure"
@@ -254,6 +257,7 @@ def tune(
                     event_dim=event_dim,
                     chunk_size=chunk_size,
                     seed=seeds[index],
+                    check=False,
                 )
                 jacobian = _jacobian(smoothed(copies), copies, event_dim)
                 rows = jacobian.reshape(repetitions, -1).to(torch.float64)
@@ -263,7 +267,7 @@ def tune(
     candidates = []
     for law in laws:
         own = [m for m in measured if m[0] is law]
-        # All of a law estimate the same gradient: the least noisy one knows it best.
+        # All candidates of a law estimate the same gradient: the least noisy one is the best.
         clearest = min((m[4] for m in own), key=_Scatter.rank)
         for _, sampler, flag, covariate, scatter in own:
             relative, error = math.inf, math.inf
@@ -288,9 +292,9 @@ def tune(
 
 
 class _Scatter:
-    """Of independent gradients [repetitions, K]: variance and squared norm of their expectation.
+    """Variance and squared norm of the expectation of independent gradients [repetitions, K].
 
-    Both also without each of the repetitions [repetitions], from which errors are told.
+    Both are also computed without each of the repetitions [repetitions], for the standard errors.
     """
 
     def __init__(self, gradients: Tensor):
@@ -318,7 +322,7 @@ def _jackknife(without: Tensor) -> float:
 
 
 class _Replay:
-    """f as `smooth` calls it: evaluated in the first round only, replayed in those after it."""
+    """f as `smooth` calls it: evaluated in the first round, replayed in later ones."""
 
     def __init__(self, f: Callable[[Tensor], Any], vectorized: bool, at_x: Tensor | None = None):
         self.f = f
@@ -328,7 +332,7 @@ class _Replay:
         self.values: Tensor | None = None
 
     def rewind(self, unperturbed: int) -> None:
-        """Before a round, in which so many rows at x itself come first."""
+        """Starts a round, in which `unperturbed` rows at x itself come first."""
         if self.chunks:
             self.values, self.chunks = torch.cat(self.chunks), []
         self.unperturbed = unperturbed
@@ -376,18 +380,23 @@ def _laws(
 ) -> list[AbstractDistribution]:
     if isinstance(distributions, AbstractDistribution):
         reference = _detached(distributions)
-        others = [
-            _alike(law(), reference)
-            for name, law in LAWS.items()
-            if name not in _UNBOUNDED and name != reference.name
-        ]
-        return [reference, *others]
+        others = [law for law in _one_of_each_kind() if law.name != reference.name]
+        return [reference, *(_alike(law, reference) for law in others)]
     if not isinstance(distributions, Sequence) or len(distributions) == 0:
         raise TypeError(
             "distributions must be a distribution of torchsmooth or a sequence of them, got "
             f"{distributions!r}; pass for example ts.Logistic(scale=0.3)"
         )
     return [_detached(check_distribution(law)) for law in distributions]
+
+
+def _one_of_each_kind() -> list[AbstractTailLaw]:
+    """The first of the laws of each kind, of those whose measured variances mean something."""
+    first: dict[object, AbstractTailLaw] = {}
+    for law in LAWS.values():
+        if law.traits.finite_score_variance:
+            first.setdefault(law.traits.kind, law())
+    return list(first.values())
 
 
 def _detached(distribution: AbstractDistribution) -> AbstractDistribution:
@@ -399,7 +408,7 @@ def _detached(distribution: AbstractDistribution) -> AbstractDistribution:
     return law
 
 
-def _alike(law: AbstractDistribution, reference: AbstractDistribution) -> AbstractDistribution:
+def _alike(law: AbstractTailLaw, reference: AbstractDistribution) -> AbstractDistribution:
     """The law with the interquartile range of the reference: Cauchy noise has no deviation."""
     quartiles = torch.tensor([0.25, 0.75], dtype=torch.float64)
     own, wanted = (
@@ -414,9 +423,9 @@ def _alike(law: AbstractDistribution, reference: AbstractDistribution) -> Abstra
 
 
 def _choices(
-    samplers: Sequence[str | AbstractSampler] | None,
+    samplers: Sequence[SamplerName | AbstractSampler] | None,
     antithetic: list[bool],
-    covariates: list[str],
+    covariates: list[Covariate],
     num_samples: int,
     n: int,
 ) -> list[tuple[AbstractSampler, bool]]:
@@ -447,6 +456,6 @@ def _choices(
 
 
 def _seeds(seed: int | Tensor | None, count: int) -> list[int]:
-    """One for each choice, so that they are independent."""
+    """One seed for each choice, so that they are independent."""
     first = int(seed_tensor(seed, "cpu"))
     return [(first + i) % 2**63 for i in range(count)]

@@ -11,20 +11,36 @@ follow are taken of S itself, whose noise is drawn again.
 """
 
 import abc
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from .._kernels.fused_op import Estimator
 from .._kernels.reference.philox import MASK
-from .._torch_internals import in_forward_mode, in_plain_eager, refuse_nested_forward_mode
+from .._linalg import solve
+from .._torch_internals import (
+    in_forward_mode,
+    in_plain_eager,
+    is_batched_gradient,
+    materialized,
+    one_gradient_at_a_time,
+    refuse_nested_forward_mode,
+)
 from ..distributions import AbstractDistribution
 from .function import Function
 
 
-# Numbers of the largest intermediate tensor of forward mode.
+# Numbers of the largest intermediate tensor where samples are drawn again.
 CHUNK_ELEMENTS = 4 * 2**20
+
+
+def chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
+    """Ranges [start, stop) of `total` rows, where each row takes `size` numbers."""
+    rows = max(1, CHUNK_ELEMENTS // max(1, size))
+    for start in range(0, total, rows):
+        yield start, min(start + rows, total)
 
 
 class Draws(NamedTuple):
@@ -33,47 +49,41 @@ class Draws(NamedTuple):
     noise: Tensor  # [B, s, n]
     mirrored: Tensor  # [B, s, n], the noise of the mirror images, or [B, 0] if nobody asks
     # f_i - baseline, [B, s, m]: a function of the outputs, if they are variables.
-    above: Callable[..., Tensor]
+    deviations: Callable[..., Tensor]
 
 
 class AbstractRule(abc.ABC):
     """How a mean depends on `x` and `scale`, given the tensors that were saved with it.
 
     A rule holds no tensors but what no transform of torch.func has touched.
+
+    **Subclassing.** Subclasses are final and implement everything here.
     """
 
-    @property
-    @abc.abstractmethod
-    def variables(self) -> int:
-        """How many of the saved tensors, the first ones, f's own derivatives go through.
+    variables: ClassVar[int]
+    """How many of the saved tensors, the first ones, f's own derivatives go through.
 
-        None, or 1: the outputs of f. The first derivatives in them are those of the value. But what
-        the score makes of them depends on them too.
-        """
+    None, or 1: the outputs of f. The first derivatives in them are those of the value. But what
+    the score makes of them depends on them too.
+    """
+
+    estimator: Estimator
 
     @property
     @abc.abstractmethod
     def distribution(self) -> AbstractDistribution: ...
 
-    @property
     @abc.abstractmethod
-    def factor(self) -> float: ...
-
-    @property
-    @abc.abstractmethod
-    def pair_weight(self) -> float: ...
-
-    @abc.abstractmethod
-    def pull(
+    def vjp(
         self, grad: Tensor, x: Tensor, scale: Tensor, saved: Sequence[Tensor], needs_scale: bool
     ) -> tuple[Tensor, Tensor | None]:
         """The gradients in x and, if it is needed, in the scale."""
 
     @abc.abstractmethod
-    def push(
+    def jvp(
         self,
-        in_x: Tensor,
-        in_scale: Tensor,
+        tangent_x: Tensor,
+        tangent_scale: Tensor,
         x: Tensor,
         scale: Tensor,
         saved: Sequence[Tensor],
@@ -107,7 +117,7 @@ class Derivatives(Function):
         _, _, needs_x, needs_scale, *_ = ctx.needs_input_grad
         if not (needs_x or needs_scale or ctx.rule.variables):
             return None, grad, *(None for _ in ctx.saved_tensors)
-        in_x, in_scale, *in_saved = pull(
+        in_x, in_scale, *in_saved = differentiable_vjp(
             ctx.rule, grad, x, scale, saved, needs_scale, needs_x or needs_scale
         )
         return None, grad, in_x, in_scale, *in_saved
@@ -127,15 +137,13 @@ class ForwardDerivatives(Derivatives):
     def jvp(
         ctx: Any,
         _: None,
-        in_value: Tensor | None,
-        in_x: Tensor | None,
-        in_scale: Tensor | None,
-        *in_saved: Tensor | None,
+        tangent_value: Tensor | None,
+        *tangents: Tensor | None,  # of x, scale and what was saved
     ) -> Tensor:
         refuse_nested_forward_mode()
         x, scale, *saved = ctx.saved_tensors
-        tangent = push(ctx.rule, (in_x, in_scale, *in_saved), x, scale, saved)
-        return tangent if in_value is None else in_value + tangent
+        tangent = differentiable_jvp(ctx.rule, tangents, x, scale, saved)
+        return tangent if tangent_value is None else tangent_value + tangent
 
 
 class EagerDerivatives(Function):
@@ -163,7 +171,7 @@ def attach(rule: AbstractRule, value: Tensor, x: Tensor, scale: Tensor, *saved: 
     return result
 
 
-def pull(
+def differentiable_vjp(
     rule: AbstractRule,
     grad: Tensor,
     x: Tensor,
@@ -174,12 +182,24 @@ def pull(
 ) -> tuple[Tensor | None, ...]:
     """The rule's gradients in x, scale and what was saved, differentiable themselves."""
     if torch.compiler.is_compiling() or not (torch.is_grad_enabled() or in_forward_mode()):
-        first = rule.pull(grad, x, scale, saved, needs_scale) if needs_any else (None, None)
+
+        def first_derivatives(grad: Tensor) -> Sequence[Tensor | None]:
+            return rule.vjp(materialized(grad), x, scale, saved, needs_scale)
+
+        first: Sequence[Tensor | None] = (None, None)
+        if needs_any and is_batched_gradient(grad):
+            first = one_gradient_at_a_time(first_derivatives, grad)
+        elif needs_any:
+            first = first_derivatives(grad)
         return *first, *(None,) * len(saved)
     values: list[Tensor | None] = [None, None]
     with torch.no_grad(), _full_precision(x):
         if needs_any:
-            values = [*rule.pull(grad.detach(), x.detach(), scale.detach(), saved, needs_scale)]
+            values = [
+                *rule.vjp(
+                    materialized(grad.detach()), x.detach(), scale.detach(), saved, needs_scale
+                )
+            ]
         # Those that are not asked for, and those that f's outputs have by the value alone.
         variables = (x, scale, *saved[: rule.variables])
         values += [None] * rule.variables
@@ -188,14 +208,14 @@ def pull(
             for t, value in zip(variables, values, strict=True)
         ]
     count = len(known)
-    in_x, in_scale, *others = _Again.apply(
-        rule, _pulled, count, 1 + count, *known, grad, x, scale, *saved
+    in_x, in_scale, *others = _HigherDerivatives.apply(
+        rule, _vjp_function, count, 1 + count, *known, grad, x, scale, *saved
     )
     none = [None] * (len(saved) - rule.variables)
     return in_x if needs_any else None, in_scale if needs_scale else None, *others, *none
 
 
-def push(
+def differentiable_jvp(
     rule: AbstractRule,
     tangents: Sequence[Tensor | None],
     x: Tensor,
@@ -209,10 +229,12 @@ def push(
         for t, tangent in zip(variables, tangents, strict=False)
     ]
     with torch.no_grad(), _full_precision(x):
-        value = rule.push(along[0].detach(), along[1].detach(), x.detach(), scale.detach(), saved)
+        value = rule.jvp(along[0].detach(), along[1].detach(), x.detach(), scale.detach(), saved)
     inputs = 2 * len(variables)
-    (result,) = _Again.apply(rule, _pushed, 1, inputs, value, *along, x, scale, *saved)
-    return result
+    results: tuple[Tensor] = _HigherDerivatives.apply(
+        rule, _jvp_function, 1, inputs, value, *along, x, scale, *saved
+    )
+    return results[0]
 
 
 def _full_precision(like: Tensor) -> torch.autocast:
@@ -221,63 +243,79 @@ def _full_precision(like: Tensor) -> torch.autocast:
 
 
 def directional_weights(
-    distribution: AbstractDistribution,
+    rule: AbstractRule,
     words: Tensor,  # [rows, n]
-    pair_weight: float,
-    in_x: Tensor,  # [rows, n]
-    in_scale: Tensor,  # [rows, n], or [rows, n, n] for a scale matrix
+    along_x: Tensor,  # [rows, n]
+    along_scale: Tensor,  # [rows, n], or [rows, n, n] for a scale matrix
 ) -> Tensor:  # [rows]
-    """The derivative of each likelihood ratio, along directions from which L^-1 was taken."""
+    """The derivative of each likelihood ratio, along directions that `whiten` returned."""
 
-    def along(words: Tensor) -> Tensor:
-        noise, score = distribution.draw(words, in_x.dtype)
-        if in_scale.ndim == 2:
-            return (score * in_x + (score * noise - 1) * in_scale).sum(-1)
-        moved = torch.einsum("rij,rj->ri", in_scale, noise)
-        return (score * (in_x + moved)).sum(-1) - in_scale.diagonal(dim1=1, dim2=2).sum(-1)
+    def weights_of(words: Tensor) -> Tensor:
+        noise, score = rule.distribution.draw(words, along_x.dtype)
+        if along_scale.ndim == 2:
+            return (score * along_x + (score * noise - 1) * along_scale).sum(-1)
+        moved = torch.einsum("rij,rj->ri", along_scale, noise)
+        trace = along_scale.diagonal(dim1=1, dim2=2).sum(-1)
+        return (score * (along_x + moved)).sum(-1) - trace
 
-    weights = along(words)
+    weights, pair_weight = weights_of(words), rule.estimator.pair_weight
     if pair_weight != 0:
-        weights = weights + pair_weight * (weights + along(words ^ MASK))
+        weights = weights + pair_weight * (weights + weights_of(words ^ MASK))
     return weights
+
+
+def noises(
+    rule: AbstractRule,
+    words: Tensor,  # [B, s, n]
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:  # [B, s, n], and [B, s, n] or [B, 0]
+    """Noise of scale 1, and that of the mirror images if they have weight."""
+    noise, _ = rule.distribution.draw(words, dtype)
+    if rule.estimator.pair_weight == 0:
+        return noise, noise.new_empty(noise.shape[0], 0)
+    return noise, rule.distribution.draw(words ^ MASK, dtype)[0]
 
 
 def whiten(
     scale: Tensor,  # [1 or B, 1 or n], or [1 or B, n, n]
-    in_x: Tensor,  # [B, n]
-    in_scale: Tensor,  # as the scale
+    tangent_x: Tensor,  # [B, n]
+    tangent_scale: Tensor,  # as the scale
 ) -> tuple[Tensor, Tensor]:  # [B, n], and [B, n] or [B, n, n]
     """L^-1 times directions in x and in L."""
     if scale.ndim == 2:
-        return in_x / scale, (in_scale / scale).expand_as(in_x)
-    # solve_ex, because solve waits for the device to tell whether the matrix is singular.
-    solve = torch.linalg.solve_ex
-    moved = solve(scale, in_scale).result
-    return solve(scale, in_x.unsqueeze(-1)).result.squeeze(-1), moved.expand(in_x.shape[0], -1, -1)
+        return tangent_x / scale, (tangent_scale / scale).expand_as(tangent_x)
+    along_x = solve(scale, tangent_x.unsqueeze(-1)).squeeze(-1)
+    return along_x, solve(scale, tangent_scale).expand(tangent_x.shape[0], -1, -1)
 
 
-def rescale_gradients(scores: Tensor, moments: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+def rescale_gradients(scores: Tensor, scale_scores: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """From sums at scale 1 to gradients in x and in the scale of each element.
 
-    `scores` is [B, n]; `moments` is [B, n], or [B, n * n] for a scale matrix, or has no columns.
-    The gradients are L^-T scores and L^-T moments (arXiv 2410.08125, equations 12 and 13, with
-    L^-T in both).
+    `scores` is [B, n]; `scale_scores` is [B, n], or [B, n * n] for a scale matrix, or has no
+    columns. The gradients are L^-T scores and L^-T scale_scores (arXiv 2410.08125, equations 12 and
+    13, with L^-T in both).
     """
     if scale.ndim == 2:
-        return scores / scale, moments / scale if moments.shape[-1] else moments
-    # solve_ex, because solve waits for the device to tell whether the matrix is singular.
-    solve = torch.linalg.solve_ex
-    grad_x = solve(scale.mT, scores.unsqueeze(-1)).result.squeeze(-1)
-    if not moments.shape[-1]:
-        return grad_x, moments
-    return grad_x, solve(scale.mT, moments.reshape(-1, *scale.shape[-2:])).result
+        return scores / scale, scale_scores / scale if scale_scores.shape[-1] else scale_scores
+    in_x = solve(scale.mT, scores.unsqueeze(-1)).squeeze(-1)
+    if not scale_scores.shape[-1]:
+        return in_x, scale_scores
+    return in_x, solve(scale.mT, scale_scores.reshape(-1, *scale.shape[-2:]))
+
+
+def rescaled_gradients(
+    scores: Tensor, scale_scores: Tensor, scale: Tensor, needs_scale: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The same as gradients of x, and of the scale as it is shared."""
+    in_x, in_scales = rescale_gradients(scores.to(scale.dtype), scale_scores.to(scale.dtype), scale)
+    return in_x, in_scales.sum_to_size(scale.shape) if needs_scale else None
 
 
 def _surrogate(rule: AbstractRule, draws: Draws) -> Callable[..., Tensor]:
     """S(x, L), see the top of this file, less its value; and a function of the outputs as well."""
     rule.distribution.check_second_derivative()
 
-    def rise(noise: Tensor, x: Tensor, scale: Tensor) -> Tensor:  # [B, s]
+    def ratio_minus_one(noise: Tensor, x: Tensor, scale: Tensor) -> Tensor:  # [B, s]
         # What the noise is at other x and L than these, for points that stay where they are.
         moved = (x.detach() - x).unsqueeze(1)
         if scale.ndim == 2:
@@ -287,23 +325,24 @@ def _surrogate(rule: AbstractRule, draws: Draws) -> Callable[..., Tensor]:
         else:
             matrix = scale.detach().expand(x.shape[0], -1, -1)
             points = torch.einsum("bij,bsj->bsi", matrix, noise) + moved
-            z = torch.linalg.solve_ex(scale, points.mT).result.mT
+            z = solve(scale, points.mT).mT
             log_det = torch.linalg.slogdet(scale).logabsdet.unsqueeze(-1)
         log = rule.distribution._joint_log_prob(z) - log_det
         return torch.expm1(log - log.detach())
 
     def surrogate(x: Tensor, scale: Tensor, *variables: Tensor) -> Tensor:  # [B, m]
         x = x.flatten(1)
-        ratio = rise(draws.noise, x, scale)
-        if rule.pair_weight != 0:
-            ratio = ratio + rule.pair_weight * (ratio + rise(draws.mirrored, x, scale))
-        above = draws.above(*variables)
-        return rule.factor * torch.einsum("bs,bsm->bm", ratio.to(above.dtype), above)
+        ratio = ratio_minus_one(draws.noise, x, scale)
+        factor, pair_weight = rule.estimator[1:]
+        if pair_weight != 0:
+            ratio = ratio + pair_weight * (ratio + ratio_minus_one(draws.mirrored, x, scale))
+        deviations = draws.deviations(*variables)
+        return factor * torch.einsum("bs,bsm->bm", ratio.to(deviations.dtype), deviations)
 
     return surrogate
 
 
-def _pulled(rule: AbstractRule, draws: Draws) -> Callable[..., tuple[Tensor, ...]]:
+def _vjp_function(rule: AbstractRule, draws: Draws) -> Callable[..., tuple[Tensor, ...]]:
     """From an upstream gradient, x, L and the outputs to the gradients in these three."""
     surrogate = _surrogate(rule, draws)
 
@@ -313,32 +352,34 @@ def _pulled(rule: AbstractRule, draws: Draws) -> Callable[..., tuple[Tensor, ...
     return function
 
 
-def _pushed(rule: AbstractRule, draws: Draws) -> Callable[..., tuple[Tensor, ...]]:
+def _jvp_function(rule: AbstractRule, draws: Draws) -> Callable[..., tuple[Tensor, ...]]:
     """From directions in x, L and the outputs, and these three, to the tangent [B, m]."""
     surrogate = _surrogate(rule, draws)
 
     def function(*tensors: Tensor) -> tuple[Tensor, ...]:
         half = len(tensors) // 2
-        return (_jvp(surrogate, tensors[half:], tensors[:half]),)
+        return (jvp_by_vjp(surrogate, tensors[half:], tensors[:half]),)
 
     return function
 
 
 def transpose(function: Callable[..., Any], *inputs: Tensor) -> Callable[..., tuple[Tensor, ...]]:
     """The transpose of the function's derivative at the inputs."""
-    pull_back: Callable[..., tuple[Tensor, ...]] = torch.func.vjp(function, *inputs)[1]
-    return pull_back
+    vjp: Callable[..., tuple[Tensor, ...]] = torch.func.vjp(function, *inputs)[1]
+    return vjp
 
 
-def _jvp(function: Callable[..., Any], inputs: Sequence[Tensor], tangents: Sequence[Tensor]) -> Any:
+def jvp_by_vjp(
+    function: Callable[..., Any], inputs: Sequence[Tensor], tangents: Sequence[Tensor]
+) -> Any:
     """`torch.func.jvp` by two reverse passes, which also work at a level of forward_ad."""
-    values, pull_back = torch.func.vjp(function, *inputs)[:2]
+    values, vjp = torch.func.vjp(function, *inputs)[:2]
     zeros = torch.utils._pytree.tree_map(torch.zeros_like, values)
-    (result,) = transpose(pull_back, zeros)(tuple(tangents))
+    (result,) = transpose(vjp, zeros)(tuple(tangents))
     return result
 
 
-class _Again(torch.autograd.Function):
+class _HigherDerivatives(Function):
     """The identity in the first `count` tensors, with the derivatives of how they were computed.
 
     That is `make(rule, draws)` of the tensors that follow, `inputs` of them; the others are saved
@@ -367,7 +408,7 @@ class _Again(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        function, inputs, rest = _Again._function(ctx)
+        function, inputs, rest = _HigherDerivatives._function(ctx)
         with _full_precision(inputs[0]):
             gradients = transpose(function, *inputs)(grads)
         return None, None, None, None, *(None for _ in grads), *gradients, *rest
@@ -375,14 +416,14 @@ class _Again(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, ...]:
         refuse_nested_forward_mode()
-        function, inputs, _ = _Again._function(ctx)
+        function, inputs, _ = _HigherDerivatives._function(ctx)
         begin = 4 + ctx.count
         directions = tuple(
             torch.zeros_like(t) if tangent is None else tangent
             for t, tangent in zip(inputs, tangents[begin : begin + len(inputs)], strict=True)
         )
         with _full_precision(inputs[0]):
-            result: tuple[Tensor, ...] = _jvp(function, inputs, directions)
+            result: tuple[Tensor, ...] = jvp_by_vjp(function, inputs, directions)
         return result
 
     @staticmethod

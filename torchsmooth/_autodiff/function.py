@@ -4,7 +4,7 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -22,6 +22,11 @@ class Function(torch.autograd.Function):
         forward: Any = cls.forward
         forward.__signature__ = inspect.signature(forward)
 
+    if TYPE_CHECKING:  # torch has no types for it
+
+        @classmethod
+        def apply(cls, *args: Any) -> Any: ...
+
 
 class NoVmap(Function):
     """An autograd function that says what to do instead of vmap."""
@@ -31,7 +36,7 @@ class NoVmap(Function):
         refuse_vmap()
 
 
-class _FirstDerivatives(torch.autograd.Function):
+class _FirstDerivatives(Function):
     """The identity in the first `count` tensors, which depend on the others: do not ask how."""
 
     generate_vmap_rule = True
@@ -60,7 +65,7 @@ def first_order(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[
     """
 
     @functools.wraps(backward)
-    def wrapper(ctx, *grads):
+    def wrapper(ctx: Any, *grads: Tensor | None) -> object:
         if not torch.is_grad_enabled():
             return backward(ctx, *grads)
         with torch.no_grad():

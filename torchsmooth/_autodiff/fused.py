@@ -2,8 +2,8 @@
 
 import functools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -11,47 +11,40 @@ from torch import Tensor
 from .._kernels.fused_op import FusedOp
 from .._kernels.library import ops
 from .._kernels.reference.noise import accumulator, sums_of_products
-from .._kernels.reference.philox import MASK
 from .._torch_internals import below_autograd, has_tangent, in_plain_eager, requires_grad
+from .._typing import BatchKind, Jacobian
 from ..distributions import LAWS, AbstractDistribution
 from .derivatives import (
-    CHUNK_ELEMENTS,
     AbstractRule,
     Draws,
     attach,
+    chunks,
+    differentiable_vjp,
     directional_weights,
-    pull,
+    noises,
     whiten,
 )
 from .function import Function, NoVmap
 from .vmap import ALL_OR_EACH, DRAWN, EACH, SHARED, as_batch
 
 
+@final
 class FusedRule(AbstractRule):
     """Derivatives by the kernels. Saved are mean, Jacobians, seed, directions and extras."""
 
-    def __init__(self, op: FusedOp, jacobian: str, seed_kind: str = SHARED):
+    variables: ClassVar[int] = 0
+
+    def __init__(self, op: FusedOp, jacobian: Jacobian, seed_kind: BatchKind = SHARED):
         self.op = op
         self.jacobian = jacobian
         self.seed_kind = seed_kind
-
-    @property
-    def variables(self) -> int:
-        return 0
+        self.estimator = op.estimator
 
     @property
     def distribution(self) -> AbstractDistribution:
         return LAWS[self.op.drawing.law]()
 
-    @property
-    def factor(self) -> float:
-        return self.op.estimator.factor
-
-    @property
-    def pair_weight(self) -> float:
-        return self.op.estimator.pair_weight
-
-    def pull(
+    def vjp(
         self, grad: Tensor, x: Tensor, scale: Tensor, saved: Sequence[Tensor], needs_scale: bool
     ) -> tuple[Tensor, Tensor | None]:
         mean, jacobian_x, jacobian_scale, *noise = saved
@@ -68,29 +61,39 @@ class FusedRule(AbstractRule):
             return in_x, None
         return in_x, in_scale.sum_to_size(scale.shape)
 
-    def push(
-        self, in_x: Tensor, in_scale: Tensor, x: Tensor, scale: Tensor, saved: Sequence[Tensor]
+    def jvp(
+        self,
+        tangent_x: Tensor,
+        tangent_scale: Tensor,
+        x: Tensor,
+        scale: Tensor,
+        saved: Sequence[Tensor],
     ) -> Tensor:
         mean, jacobian_x, jacobian_scale, *noise = saved
-        in_x = in_x.flatten(1)
+        tangent_x = tangent_x.flatten(1)
         if self.jacobian == "x_and_scale":
-            elements, n = in_x.shape
+            elements, n = tangent_x.shape
             columns = math.prod(mean.shape[1:])
-            tangent = jacobian_x.reshape(elements, columns, n) @ in_x.unsqueeze(-1)
-            along = in_scale.expand(elements, n).unsqueeze(-1)
-            return (tangent + jacobian_scale.reshape(elements, columns, n) @ along).reshape_as(mean)
-        directions = whiten(scale, in_x, in_scale)
+            in_x, in_scale = (
+                jacobian.reshape(elements, columns, n) @ tangent.unsqueeze(-1)
+                for jacobian, tangent in (
+                    (jacobian_x, tangent_x),
+                    (jacobian_scale, tangent_scale.expand(elements, n)),
+                )
+            )
+            return (in_x + in_scale).reshape_as(mean)
+        directions = whiten(scale, tangent_x, tangent_scale)
         (tangent,) = self._evaluate(self._tangent, mean, directions, x, scale, noise)
         return tangent
 
     def draw(self, x: Tensor, scale: Tensor, saved: Sequence[Tensor]) -> Draws:
         mean, _, _, *noise = saved
-        drawn, mirrored, above = self._evaluate(self._draw, mean, (), x, scale, noise)
-        return Draws(drawn, mirrored, lambda: above)
+        drawn, mirrored, deviations = self._evaluate(self._draw, mean, (), x, scale, noise)
+        return Draws(drawn, mirrored, lambda: deviations)
 
     def _evaluate(
         self,
-        function: Any,
+        function: Callable[..., tuple[Tensor, ...]],
         mean: Tensor,
         rows: tuple[Tensor, ...],
         x: Tensor,
@@ -101,24 +104,24 @@ class FusedRule(AbstractRule):
         each = (EACH,) * (len(rows) + 2)
         others = (SHARED,) * (len(noise) - 1)
         kinds = (*each, ALL_OR_EACH, self.seed_kind, *others)
-        return as_batch(function, kinds, *tensors, anchored=True)
+        return as_batch(function, kinds, *tensors, redraws=True)
 
     def _gradients(
         self, needs_scale: bool, mean: Tensor, grad: Tensor, x: Tensor, *others: Tensor
     ) -> tuple[Tensor, Tensor]:
-        if self.op.estimator.baseline == "none":
+        if self.estimator.baseline == "none":
             center = grad.new_zeros(grad.shape[0])
         else:
             _, _, _, *extras = others  # without scale, seed and directions
-            base = mean if self.op.estimator.baseline == "mean" else self.op.hard(x, *extras)
+            base = mean if self.estimator.baseline == "mean" else self.op.hard(x, *extras)
             center = (grad * base).flatten(1).sum(1)
         return self.op.gradients(needs_scale, grad, center, x, *others)
 
     def _baseline(self, mean: Tensor, x: Tensor, others: tuple[Tensor, ...]) -> Tensor:  # [B, m]
-        if self.op.estimator.baseline == "mean":
+        if self.estimator.baseline == "mean":
             return mean.flatten(1)
         nan = mean - mean  # where x is not finite
-        if self.op.estimator.baseline == "fx":
+        if self.estimator.baseline == "fx":
             _, _, *extras = others  # without seed and directions
             nan = nan + self.op.hard(x, *extras)
         return nan.flatten(1)
@@ -140,8 +143,8 @@ class FusedRule(AbstractRule):
     def _tangent(
         self,
         mean: Tensor,
-        in_x: Tensor,  # [B, n], whitened
-        in_scale: Tensor,  # [B, n], whitened
+        along_x: Tensor,  # [B, n], as `whiten` returned it
+        along_scale: Tensor,  # [B, n], likewise
         x: Tensor,
         scale: Tensor,
         *others: Tensor,
@@ -151,23 +154,20 @@ class FusedRule(AbstractRule):
         columns = math.prod(mean.shape[1:])
         base = self._baseline(mean, x, others)
         tangent = torch.zeros_like(base, dtype=accumulator(x))
-        rows = max(1, CHUNK_ELEMENTS // max(1, columns + in_x.shape[1]))
-        for start in range(0, total, rows):
-            stop = min(start + rows, total)
+        for start, stop in chunks(total, columns + along_x.shape[1]):
             words, outcomes = self._outcomes(x, scale, others, start, stop)
             element = torch.arange(start, stop, device=x.device) // s
             weights = directional_weights(
-                self.distribution,
+                self,
                 words,
-                self.pair_weight,
-                in_x.index_select(0, element),
-                in_scale.index_select(0, element),
+                along_x.index_select(0, element),
+                along_scale.index_select(0, element),
             )
-            above = outcomes - base.index_select(0, element)
-            sums = sums_of_products(weights.unsqueeze(1), above, s, start)
+            deviations = outcomes - base.index_select(0, element)
+            sums = sums_of_products(weights.unsqueeze(1), deviations, s, start)
             first = start // s
             tangent[first : first + sums.shape[0]] += sums.squeeze(1)
-        return ((self.factor * tangent).to(mean.dtype).reshape_as(mean),)
+        return ((self.estimator.factor * tangent).to(mean.dtype).reshape_as(mean),)
 
     def _draw(
         self, mean: Tensor, x: Tensor, scale: Tensor, *others: Tensor
@@ -175,22 +175,12 @@ class FusedRule(AbstractRule):
         elements, s = x.shape[0], self.op.drawing.num_samples
         words, outcomes = self._outcomes(x, scale, others, 0, elements * s)
         outcomes = outcomes.reshape(elements, s, outcomes.shape[1])
-        above = outcomes - self._baseline(mean, x, others).unsqueeze(1)
+        deviations = outcomes - self._baseline(mean, x, others).unsqueeze(1)
         words = words.reshape(elements, s, words.shape[1])
-        return *noises(self.distribution, words, self.pair_weight, x.dtype), above
+        return *noises(self, words, x.dtype), deviations
 
 
-def noises(
-    distribution: AbstractDistribution, words: Tensor, pair_weight: float, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Noise of scale 1, and that of the mirror images if they have weight."""
-    noise, _ = distribution.draw(words, dtype)
-    if pair_weight == 0:
-        return noise, noise.new_empty(noise.shape[0], 0)
-    return noise, distribution.draw(words ^ MASK, dtype)[0]
-
-
-def _in_one_pass(op: FusedOp, x: Tensor, jacobian: str) -> str:
+def _in_one_pass(op: FusedOp, x: Tensor, jacobian: Jacobian) -> Jacobian:
     """Which Jacobian is to be accumulated, if this one is wanted."""
     return jacobian if x.device.type == "cpu" and op.in_one_pass(x, jacobian) else "none"
 
@@ -213,12 +203,12 @@ class _Fused(NoVmap):
 
     @staticmethod
     def forward(
-        op: FusedOp, jacobian: str, x: Tensor, scale: Tensor, *noise: Tensor
+        op: FusedOp, jacobian: Jacobian, x: Tensor, scale: Tensor, *noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         return op.mean(jacobian, x, scale, *noise)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.op, ctx.jacobian, x, scale, *noise = inputs
         mean, *jacobians = output
         ctx.mark_non_differentiable(*jacobians)
@@ -226,14 +216,14 @@ class _Fused(NoVmap):
         ctx.save_for_backward(x, scale, mean, *jacobians, *noise)
 
     @staticmethod
-    def backward(ctx, grad, *_):
+    def backward(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
         x, scale, *saved = ctx.saved_tensors
         none = (None,) * (len(saved) - 3)
         if grad is None:
             return None, None, None, None, *none
-        rule = FusedRule(ctx.op, ctx.jacobian)
-        in_x, in_scale, *_ = pull(rule, grad, x, scale, saved, ctx.needs_input_grad[3])
-        return None, None, in_x, in_scale, *none
+        rule, needs_scale = FusedRule(ctx.op, ctx.jacobian), ctx.needs_input_grad[3]
+        gradients = differentiable_vjp(rule, grad, x, scale, saved, needs_scale)
+        return None, None, *gradients[:2], *none
 
 
 class _EagerFused(Function):
@@ -241,7 +231,7 @@ class _EagerFused(Function):
 
     @staticmethod
     def forward(
-        ctx, op: FusedOp, jacobian: str, x: Tensor, scale: Tensor, *noise: Tensor
+        ctx: Any, op: FusedOp, jacobian: Jacobian, x: Tensor, scale: Tensor, *noise: Tensor
     ) -> Tensor:
         output = op.mean(jacobian, x, scale, *noise)
         ctx.op, ctx.jacobian = op, jacobian
@@ -264,14 +254,17 @@ def fused_mean(
     """The mean outcome with its derivatives."""
     if in_plain_eager() or torch.compiler.is_compiling():
         wanted = torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad)
-        jacobian = "none"
+        jacobian: Jacobian = "none"
         if wanted:
             jacobian = _in_one_pass(op, x, "x_and_scale" if scale.requires_grad else "x")
         if torch.compiler.is_compiling():
             if not wanted:
                 return op.mean(jacobian, x, scale, seed, directions, *extras)[0]
-            return _Fused.apply(op, jacobian, x, scale, seed, directions, *extras)[0]
-        return _EagerFused.apply(op, jacobian, x, scale, seed, directions, *extras)
+            results: tuple[Tensor, ...]
+            results = _Fused.apply(op, jacobian, x, scale, seed, directions, *extras)
+            return results[0]
+        mean: Tensor = _EagerFused.apply(op, jacobian, x, scale, seed, directions, *extras)
+        return mean
     wanted = any(requires_grad(t) or has_tangent(t) for t in (x, scale))
     noise = (seed, directions, *extras)
     seed_kind = DRAWN if drawn else SHARED

@@ -9,33 +9,35 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from .._torch_internals import is_mapped, tensor_level, transform_level, transforms_are_active
+from .._typing import BatchKind
+from .function import Function
 
 
 # What the first dimension of a tensor is:
-EACH = "each"  # the batch
-ALL_OR_EACH = "all or each"  # the batch, or 1 for what all its elements share
-SHARED = "shared"  # something else, the same for the whole batch
-DRAWN = "drawn"  # that too: a seed from torch's generator
+EACH: BatchKind = "each"  # the batch
+ALL_OR_EACH: BatchKind = "all or each"  # the batch, or 1 for what all its elements share
+SHARED: BatchKind = "shared"  # something else, the same for the whole batch
+DRAWN: BatchKind = "drawn"  # that too: a seed from torch's generator
 
 Evaluate = Callable[..., tuple[Tensor, ...]]
 
 
 def as_batch(
-    evaluate: Evaluate, kinds: Sequence[str], *tensors: Tensor, anchored: bool = False
+    evaluate: Evaluate, kinds: Sequence[BatchKind], *tensors: Tensor, redraws: bool = False
 ) -> tuple[Tensor, ...]:
     """`evaluate(*tensors)`, called with a larger batch where torch.vmap maps over some of them.
 
     `evaluate` draws noise, which depends on the place in the batch: so `vmap(g)(x)` is `g(x)`. The
     first of its tensors has a batch dimension, and so have its results. It has no derivatives.
 
-    With `anchored`, the first tensor is the result of another evaluation, whose noise is to be
+    With `redraws`, the first tensor is the result of another evaluation, whose noise is to be
     drawn again: if it is not mapped, what is mapped shares this noise, and is evaluated one by one.
     One by one goes too what has several seeds, and what `randomness="same"` gives the same seed.
     """
     if torch.compiler.is_compiling():
         return evaluate(*tensors)
     if transforms_are_active() and any(map(is_mapped, tensors)):
-        result: tuple[Tensor, ...] = _AsBatch.apply(evaluate, tuple(kinds), anchored, *tensors)
+        result: tuple[Tensor, ...] = _AsBatch.apply(evaluate, tuple(kinds), redraws, *tensors)
         return result
     return evaluate(*tensors)
 
@@ -62,10 +64,10 @@ class NoOtherTransforms(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class _AsBatch(torch.autograd.Function):
+class _AsBatch(Function):
     @staticmethod
     def forward(
-        evaluate: Evaluate, kinds: tuple[str, ...], anchored: bool, *tensors: Tensor
+        evaluate: Evaluate, kinds: tuple[BatchKind, ...], redraws: bool, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         return evaluate(*tensors)
 
@@ -86,13 +88,13 @@ class _AsBatch(torch.autograd.Function):
         info: Any,
         in_dims: tuple[Any, ...],
         evaluate: Evaluate,
-        kinds: tuple[str, ...],
-        anchored: bool,
+        kinds: tuple[BatchKind, ...],
+        redraws: bool,
         *tensors: Tensor,
     ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         size, dims = info.batch_size, in_dims[3:]
         one_by_one = (
-            (anchored and dims[0] is None)
+            (redraws and dims[0] is None)
             or any(k == SHARED and dim is not None for k, dim in zip(kinds, dims, strict=True))
             or (DRAWN in kinds and info.randomness == "same")
         )
@@ -101,7 +103,7 @@ class _AsBatch(torch.autograd.Function):
                 _lowered(
                     evaluate,
                     kinds,
-                    anchored,
+                    redraws,
                     *(
                         t if dim is None else t.select(dim, i).contiguous()
                         for t, dim in zip(tensors, dims, strict=True)
@@ -115,7 +117,7 @@ class _AsBatch(torch.autograd.Function):
         first = tensors[0] if dims[0] is None else tensors[0].movedim(dims[0], -1)
         elements = first.shape[0]
 
-        def join(t: Tensor, dim: int | None, kind: str) -> Tensor:
+        def join(t: Tensor, dim: int | None, kind: BatchKind) -> Tensor:
             if kind in (SHARED, DRAWN):  # of several seeds one will do for a batch
                 return t if dim is None else t.select(dim, 0)
             if dim is None:
@@ -128,16 +130,16 @@ class _AsBatch(torch.autograd.Function):
             return t.reshape(size * elements, *t.shape[2:]).contiguous()
 
         joined = map(join, tensors, dims, kinds)
-        results = _lowered(evaluate, kinds, anchored, *joined)
+        results = _lowered(evaluate, kinds, redraws, *joined)
         split = tuple(t.reshape(size, elements, *t.shape[1:]) for t in results)
         return split, (0,) * len(split)
 
 
 def _lowered(
-    evaluate: Evaluate, kinds: Sequence[str], anchored: bool, *tensors: Tensor
+    evaluate: Evaluate, kinds: Sequence[BatchKind], redraws: bool, *tensors: Tensor
 ) -> tuple[Tensor, ...]:
     with NoOtherTransforms():
-        return as_batch(evaluate, kinds, *tensors, anchored=anchored)
+        return as_batch(evaluate, kinds, *tensors, redraws=redraws)
 
 
 def _no_own_derivatives() -> NotImplementedError:

@@ -5,4 +5,4 @@ kernel the twin of the op in `reference` runs instead.
 """
 
 # Each registers the fake kernels and the twins of its ops.
-from . import noise, render, shortest_path, sort  # noqa: F401
+from . import noise, order_statistics, render, shortest_path, sort  # noqa: F401

@@ -1,8 +1,13 @@
 """Fused ops: they draw noise, evaluate an algorithm, and average, without storing the samples."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
+
+from .._typing import Baseline, Jacobian
 
 
 class Drawing(NamedTuple):
@@ -23,7 +28,7 @@ class Estimator(NamedTuple):
     over the subsets that contain sample i, and the baseline counts k times.
     """
 
-    baseline: str
+    baseline: Baseline
     factor: float
     pair_weight: float
 
@@ -32,7 +37,8 @@ class FusedOp(Protocol):
     """A fused op with its options: a named tuple of numbers and strings.
 
     Autograd functions take it as one argument: `apply` looks at every parameter in every call.
-    `x` is [B, *event], `scale` [1 or B, 1 or n]; `extras` are tensors that are not perturbed.
+    `tensors` are x [B, *event], scale [1 or B, 1 or n], seed, directions, and those that are not
+    perturbed, if the op has any.
     """
 
     @property
@@ -40,35 +46,38 @@ class FusedOp(Protocol):
     @property
     def estimator(self) -> Estimator: ...
 
-    def in_one_pass(self, x: Tensor, jacobian: str) -> bool:
-        """Whether the CPU should accumulate the Jacobian, "x" or "x_and_scale", with the mean."""
+    def in_one_pass(self, x: Tensor, jacobian: Jacobian) -> bool:
+        """Whether the CPU should accumulate this Jacobian with the mean."""
 
-    def mean(
-        self,
-        jacobian: str,
-        x: Tensor,
-        scale: Tensor,
-        seed: Tensor,
-        directions: Tensor,
-        *extras: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def mean(self, jacobian: Jacobian, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The mean outcome [B, *m]; its Jacobians in x and in the scale, [B, *m, n] or [B, 0]."""
 
     def gradients(
-        self,
-        needs_scale: bool,
-        grad: Tensor,
-        center: Tensor,
-        x: Tensor,
-        scale: Tensor,
-        seed: Tensor,
-        directions: Tensor,
-        *extras: Tensor,
+        self, needs_scale: bool, grad: Tensor, center: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The gradients in x [B, *event] and in each element's scales [B, n or 0]."""
 
     def hard(self, x: Tensor, *extras: Tensor) -> Tensor:
         """The outcome without noise, for x [R, *event]."""
+
+
+def empty_means(
+    x: Tensor, outcome: Sequence[int], jacobian: Jacobian
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a fused op with Jacobians returns, for its fake kernel: no numbers yet."""
+    shape = (x.shape[0], *outcome)
+    absent, full = (0,), (*shape, x.shape[1])
+    return (
+        x.new_empty(shape),
+        x.new_empty(absent if jacobian == "none" else full),
+        x.new_empty(full if jacobian == "x_and_scale" else absent),
+    )
+
+
+def empty_gradients(x: Tensor, scale_gradient: bool) -> tuple[Tensor, Tensor]:
+    """The same for its backward op."""
+    n = math.prod(x.shape[1:]) if scale_gradient else 0
+    return torch.empty_like(x), x.new_empty((x.shape[0], n))
 
 
 def no_jacobians(mean: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Every op of csrc/ops/schemas.cpp.
 NAMES = (
@@ -14,6 +16,8 @@ NAMES = (
     "reduce",
     "sort",
     "sort_backward",
+    "order_statistics",
+    "order_statistics_backward",
     "hard_shortest_path",
     "shortest_path",
     "shortest_path_backward",
@@ -27,15 +31,27 @@ NAMES = (
 TWINS_ON_CUDA = ("hard_shortest_path_graph",)
 
 
+def _explain_missing(library: Path) -> str:
+    checkout = library.parents[1]
+    if (checkout / "setup.py").exists():
+        # A checkout comes before an installed package on the path of a Python that starts in it.
+        return (
+            f"torchsmooth was imported from its source folder {checkout}, where {library.name} is "
+            "not built: to use an installed torchsmooth, start Python in another folder; to work "
+            "on the sources, run 'python setup.py build_ext --inplace' there"
+        )
+    return (
+        f"torchsmooth is not installed completely: {library} is missing. Install it again, with "
+        "'pip install --force-reinstall .' in its source folder"
+    )
+
+
 LIBRARY = Path(__file__).parent.parent / "_C.so"
 
 
 def _load() -> None:
     if not LIBRARY.exists():
-        raise ImportError(
-            f"torchsmooth is not built: {LIBRARY} is missing. Build it with 'pip install .', or in "
-            "place, to work on the sources, with 'python setup.py build_ext --inplace'"
-        )
+        raise ImportError(_explain_missing(LIBRARY))
     torch.ops.load_library(str(LIBRARY))
     cuda = LIBRARY.with_name("_C_cuda.so")
     if torch.version.cuda is not None and cuda.exists():
@@ -46,8 +62,8 @@ _load()
 ops = torch.ops.torchsmooth
 
 
-def _refuse_gradient(name: str):
-    def backward(ctx, *grads):
+def _refuse_gradient(name: str) -> Callable[..., NoReturn]:
+    def backward(ctx: object, *grads: object) -> NoReturn:
         raise RuntimeError(
             f"torch.ops.torchsmooth.{name} is a building block without a gradient: call the "
             "functions of torchsmooth instead"
@@ -62,6 +78,12 @@ def refuse_vmap(*_: object) -> NoReturn:
         "into what is compiled with fullgraph=True: give the mapped dimension to the function as a "
         "batch dimension instead"
     )
+
+
+def register_fake(name: str) -> Callable[[F], F]:
+    """Makes a function what tracing sees of an op: the shapes and types of its results."""
+    register: Callable[[F], F] = torch.library.register_fake(f"torchsmooth::{name}")
+    return register
 
 
 def register_twin(name: str, twin: Callable[..., Any]) -> None:

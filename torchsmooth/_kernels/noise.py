@@ -1,9 +1,13 @@
 """The ops of the generic road: they draw noise, perturb, and reduce."""
 
-import torch
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from .._typing import ScaleScore
 from . import reference
-from .library import register_twin
+from .library import register_fake, register_twin
 
 
 def _touched(start: int, stop: int, num_samples: int) -> int:
@@ -11,39 +15,33 @@ def _touched(start: int, stop: int, num_samples: int) -> int:
     return (stop - 1) // num_samples - start // num_samples + 1 if stop > start else 0
 
 
-@torch.library.register_fake("torchsmooth::words")
-def _(seed, directions, sampler, antithetic, num_samples, n, start, stop):
+def scale_score_size(scale_score: ScaleScore, n: int) -> int:
+    """How many numbers the score of the scale has, for an event of n elements."""
+    return {"none": 0, "diagonal": n, "outer": n * n}[scale_score]
+
+
+@register_fake("words")
+def _(seed: Tensor, *options: Any) -> Tensor:
+    *_, n, start, stop = options
     return seed.new_empty((stop - start, n))
 
 
-@torch.library.register_fake("torchsmooth::perturb")
-def _(x, scale, seed, directions, law, sampler, antithetic, num_samples, start, stop):
+@register_fake("perturb")
+def _(x: Tensor, *options: Any) -> Tensor:
+    *_, start, stop = options
     return x.new_empty((stop - start, x.shape[1]))
 
 
-@torch.library.register_fake("torchsmooth::reduce")
-def _(
-    values,
-    pivot,
-    seed,
-    directions,
-    law,
-    sampler,
-    antithetic,
-    num_samples,
-    n,
-    pair_weight,
-    moment,
-    start,
-    stop,
-):
+@register_fake("reduce")
+def _(values: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
+    *_, num_samples, n, _, scale_score, start, stop = options
     rows = (_touched(start, stop, num_samples), values.shape[1] + 1)
-    moments = {"none": 0, "diagonal": n, "outer": n * n}[moment]
-    return values.new_empty((*rows, n)), values.new_empty((*rows, moments))
+    size = scale_score_size(scale_score, n)
+    return values.new_empty((*rows, n)), values.new_empty((*rows, size))
 
 
-@torch.library.register_fake("torchsmooth::evaluate_law")
-def _(x, law, function):
+@register_fake("evaluate_law")
+def _(x: Tensor, law: str, function: str) -> Tensor:
     return torch.empty_like(x)
 
 

@@ -1,14 +1,14 @@
 """The ops of the renderer."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
+from .._typing import Jacobian
 from . import reference
-from .fused_op import Drawing, Estimator
+from .fused_op import Drawing, Estimator, empty_gradients, empty_means
 from .interrupts import interruptible
-from .library import ops, register_twin
+from .library import ops, register_fake, register_twin
 
 
 # The CPU accumulates Jacobians of so many numbers, of images with so many rows, see in_one_pass.
@@ -16,60 +16,20 @@ ONE_PASS = 2**23
 ONE_PASS_SIZE = 256
 
 
-@torch.library.register_fake("torchsmooth::hard_render")
-def _(pose, vertices, faces, size, output):
+@register_fake("hard_render")
+def _(pose: Tensor, vertices: Tensor, faces: Tensor, size: int, output: str) -> Tensor:
     return pose.new_empty((pose.shape[0], size, size))
 
 
-@torch.library.register_fake("torchsmooth::render")
-def _(
-    x,
-    vertices,
-    faces,
-    scale,
-    seed,
-    directions,
-    law,
-    sampler,
-    antithetic,
-    num_samples,
-    size,
-    output,
-    baseline,
-    factor,
-    pair_weight,
-    jacobian,
-):
-    shape = (x.shape[0], size, size)
-    absent, full = (0,), (*shape, x.shape[1])
-    return (
-        x.new_empty(shape),
-        x.new_empty(absent if jacobian == "none" else full),
-        x.new_empty(full if jacobian == "x_and_scale" else absent),
-    )
+@register_fake("render")
+def _(x: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *_, size, _, _, _, _, jacobian = options
+    return empty_means(x, (size, size), jacobian)
 
 
-@torch.library.register_fake("torchsmooth::render_backward")
-def _(
-    grad,
-    baseline,
-    x,
-    vertices,
-    faces,
-    scale,
-    seed,
-    directions,
-    law,
-    sampler,
-    antithetic,
-    num_samples,
-    size,
-    output,
-    factor,
-    pair_weight,
-    scale_gradient,
-):
-    return torch.empty_like(x), x.new_empty((x.shape[0], x.shape[1] if scale_gradient else 0))
+@register_fake("render_backward")
+def _(grad: Tensor, center: Tensor, x: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
+    return empty_gradients(x, scale_gradient=options[-1])
 
 
 for _name in ("hard_render", "render", "render_backward"):
@@ -90,7 +50,7 @@ class RenderOp(NamedTuple):
     view: View
     estimator: Estimator
 
-    def in_one_pass(self, x: Tensor, jacobian: str) -> bool:
+    def in_one_pass(self, x: Tensor, jacobian: Jacobian) -> bool:
         """It is where that adds 5 to 30 % to the time of the forward pass: rendering the samples
         again doubles it.
 
@@ -103,49 +63,37 @@ class RenderOp(NamedTuple):
         numbers = x.shape[0] * columns * self.view.size**2
         return self.view.size <= ONE_PASS_SIZE and numbers <= ONE_PASS
 
-    def mean(
-        self,
-        jacobian: str,
-        x: Tensor,  # [B, 4]
-        scale: Tensor,
-        seed: Tensor,
-        directions: Tensor,
-        *extras: Tensor,  # vertices and faces
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        tensors = x, *extras, scale, seed, directions
+    def mean(self, jacobian: Jacobian, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         options = *self.drawing, *self.view, *self.estimator
-        return interruptible(ops.render.default, *tensors, *options, jacobian)
+        means: tuple[Tensor, Tensor, Tensor]
+        means = interruptible(ops.render.default, *_in_order(*tensors), *options, jacobian)
+        return means
 
     def gradients(
-        self,
-        needs_scale: bool,
-        grad: Tensor,
-        center: Tensor,
-        x: Tensor,
-        scale: Tensor,
-        seed: Tensor,
-        directions: Tensor,
-        *extras: Tensor,
+        self, needs_scale: bool, grad: Tensor, center: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
-        return interruptible(
+        _, *weights = self.estimator
+        options = *self.drawing, *self.view, *weights
+        gradients: tuple[Tensor, Tensor]
+        gradients = interruptible(
             ops.render_backward.default,
             grad,
             center,
-            x,
-            *extras,
-            scale,
-            seed,
-            directions,
-            *self.drawing,
-            *self.view,
-            self.estimator.factor,
-            self.estimator.pair_weight,
+            *_in_order(*tensors),
+            *options,
             needs_scale,
         )
+        return gradients
 
     def hard(self, x: Tensor, *extras: Tensor) -> Tensor:
         vertices, faces = extras
         return hard_render(x, vertices, faces, *self.view)
+
+
+def _in_order(x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors of a fused op, in the order of the schemas: vertices and faces come second."""
+    scale, seed, directions, *mesh = tensors
+    return x, *mesh, scale, seed, directions
 
 
 def hard_render(
@@ -156,4 +104,6 @@ def hard_render(
     output: str,
 ) -> Tensor:  # [B, size, size]
     """The op `hard_render`."""
-    return interruptible(ops.hard_render.default, pose.detach(), vertices, faces, size, output)
+    images: Tensor
+    images = interruptible(ops.hard_render.default, pose.detach(), vertices, faces, size, output)
+    return images

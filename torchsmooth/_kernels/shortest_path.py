@@ -1,67 +1,28 @@
 """The ops that find shortest paths."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .._checks import GridOptions
+from .._typing import Jacobian
 from . import reference
-from .fused_op import Drawing, Estimator, no_jacobians
+from .fused_op import Drawing, Estimator, empty_gradients, no_jacobians
 from .interrupts import interruptible
-from .library import ops, register_twin
+from .library import ops, register_fake, register_twin
 
 
-@torch.library.register_fake("torchsmooth::hard_shortest_path")
-def _(weights, neighbors, source, target, min_weight):
+@register_fake("hard_shortest_path")
+@register_fake("hard_shortest_path_graph")
+@register_fake("shortest_path")
+def _(weights: Tensor, *options: Any) -> Tensor:
     return torch.empty_like(weights)
 
 
-@torch.library.register_fake("torchsmooth::shortest_path")
-def _(
-    x,
-    scale,
-    seed,
-    directions,
-    law,
-    sampler,
-    antithetic,
-    num_samples,
-    neighbors,
-    source,
-    target,
-    min_weight,
-):
-    return torch.empty_like(x)
-
-
-@torch.library.register_fake("torchsmooth::shortest_path_backward")
-def _(
-    grad,
-    baseline,
-    x,
-    scale,
-    seed,
-    directions,
-    law,
-    sampler,
-    antithetic,
-    num_samples,
-    neighbors,
-    source,
-    target,
-    min_weight,
-    factor,
-    pair_weight,
-    scale_gradient,
-):
-    elements, height, width = x.shape
-    return torch.empty_like(x), x.new_empty((elements, height * width if scale_gradient else 0))
-
-
-@torch.library.register_fake("torchsmooth::hard_shortest_path_graph")
-def _(weights, indptr, indices, source, target, min_weight):
-    return torch.empty_like(weights)
+@register_fake("shortest_path_backward")
+def _(grad: Tensor, center: Tensor, x: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
+    return empty_gradients(x, scale_gradient=options[-1])
 
 
 for _name in (
@@ -80,54 +41,24 @@ class PathOp(NamedTuple):
     grid: GridOptions
     estimator: Estimator
 
-    def in_one_pass(self, x: Tensor, jacobian: str) -> bool:
+    def in_one_pass(self, x: Tensor, jacobian: Jacobian) -> bool:
         return False
 
-    def mean(
-        self,
-        jacobian: str,
-        x: Tensor,  # [B, H, W]
-        scale: Tensor,
-        seed: Tensor,
-        directions: Tensor,
-        *extras: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        mean = interruptible(
-            ops.shortest_path.default,
-            x,
-            scale,
-            seed,
-            directions,
-            *self.drawing,
-            *self.grid,
-        )
+    def mean(self, jacobian: Jacobian, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        options = *self.drawing, *self.grid
+        mean: Tensor = interruptible(ops.shortest_path.default, *tensors, *options)
         return mean, *no_jacobians(mean)
 
     def gradients(
-        self,
-        needs_scale: bool,
-        grad: Tensor,
-        center: Tensor,
-        x: Tensor,
-        scale: Tensor,
-        seed: Tensor,
-        directions: Tensor,
-        *extras: Tensor,
+        self, needs_scale: bool, grad: Tensor, center: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
-        return interruptible(
-            ops.shortest_path_backward.default,
-            grad,
-            center,
-            x,
-            scale,
-            seed,
-            directions,
-            *self.drawing,
-            *self.grid,
-            self.estimator.factor,
-            self.estimator.pair_weight,
-            needs_scale,
+        _, *weights = self.estimator
+        options = *self.drawing, *self.grid, *weights
+        gradients: tuple[Tensor, Tensor]
+        gradients = interruptible(
+            ops.shortest_path_backward.default, grad, center, *tensors, *options, needs_scale
         )
+        return gradients
 
     def hard(self, x: Tensor, *extras: Tensor) -> Tensor:
         return hard_shortest_path(x, self.grid)
@@ -135,7 +66,9 @@ class PathOp(NamedTuple):
 
 def hard_shortest_path(weights: Tensor, grid: GridOptions) -> Tensor:  # [R, H, W] -> [R, H, W]
     """The op `hard_shortest_path`."""
-    return interruptible(ops.hard_shortest_path.default, weights.detach(), *grid)
+    indicators: Tensor
+    indicators = interruptible(ops.hard_shortest_path.default, weights.detach(), *grid)
+    return indicators
 
 
 def hard_shortest_path_graph(
@@ -147,12 +80,7 @@ def hard_shortest_path_graph(
     min_weight: float,
 ) -> Tensor:  # [R, E]
     """The op `hard_shortest_path_graph`."""
-    return interruptible(
-        ops.hard_shortest_path_graph.default,
-        weights.detach(),
-        indptr,
-        indices,
-        source,
-        target,
-        min_weight,
-    )
+    graph = (indptr, indices, source, target, min_weight)
+    indicators: Tensor
+    indicators = interruptible(ops.hard_shortest_path_graph.default, weights.detach(), *graph)
+    return indicators

@@ -1,14 +1,14 @@
 """The ops of the sort family."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
+from .._typing import Jacobian, SortOutput
 from . import reference
-from .fused_op import Drawing, Estimator
+from .fused_op import Drawing, Estimator, empty_gradients, empty_means
 from .interrupts import interruptible
-from .library import ops, register_twin
+from .library import ops, register_fake, register_twin
 from .reference.sort import sort_outcome
 
 
@@ -17,74 +17,34 @@ ONE_PASS_MATRIX = 128
 ONE_PASS_VECTOR = 32
 
 
-def _outcome_shape(x: Tensor, output: str, first: int, last: int) -> tuple[int, ...]:
-    elements, n = x.shape
-    return (elements, last - first, n) if output == "matrix" else (elements, last - first)
-
-
-@torch.library.register_fake("torchsmooth::sort")
-def _(
-    x,
-    scale,
-    seed,
-    directions,
-    law,
-    sampler,
-    antithetic,
-    num_samples,
-    descending,
-    output,
-    first,
-    last,
-    baseline,
-    factor,
-    pair_weight,
-    jacobian,
-):
-    shape = _outcome_shape(x, output, first, last)
-    absent, full = (0,), (*shape, x.shape[1])
-    return (
-        x.new_empty(shape),
-        x.new_empty(absent if jacobian == "none" else full),
-        x.new_empty(full if jacobian == "x_and_scale" else absent),
-    )
-
-
-@torch.library.register_fake("torchsmooth::sort_backward")
-def _(
-    grad,
-    baseline,
-    x,
-    scale,
-    seed,
-    directions,
-    law,
-    sampler,
-    antithetic,
-    num_samples,
-    descending,
-    output,
-    first,
-    last,
-    factor,
-    pair_weight,
-    scale_gradient,
-):
-    elements, n = x.shape
-    return x.new_empty((elements, n)), x.new_empty((elements, n if scale_gradient else 0))
-
-
-for _name in ("sort", "sort_backward"):
-    register_twin(_name, getattr(reference, _name))
-
-
 class SortTask(NamedTuple):
     """Which property of a sorted row is wanted, see `reference.sort.sort_outcome`."""
 
     descending: bool
-    output: str
+    output: SortOutput
     first: int
     last: int
+
+
+def outcome_shape(x: Tensor, task: SortTask) -> tuple[int, ...]:  # x [B, n]
+    """The shape of what is wanted of one row."""
+    positions = task.last - task.first
+    return (positions, x.shape[1]) if task.output == "matrix" else (positions,)
+
+
+@register_fake("sort")
+def _(x: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *_, descending, output, first, last, _, _, _, jacobian = options
+    return empty_means(x, outcome_shape(x, SortTask(descending, output, first, last)), jacobian)
+
+
+@register_fake("sort_backward")
+def _(grad: Tensor, center: Tensor, x: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
+    return empty_gradients(x, scale_gradient=options[-1])
+
+
+for _name in ("sort", "sort_backward"):
+    register_twin(_name, getattr(reference, _name))
 
 
 class SortOp(NamedTuple):
@@ -94,7 +54,7 @@ class SortOp(NamedTuple):
     task: SortTask
     estimator: Estimator
 
-    def in_one_pass(self, x: Tensor, jacobian: str) -> bool:
+    def in_one_pass(self, x: Tensor, jacobian: Jacobian) -> bool:
         """It is where the additions of a sample cost less than drawing and sorting it again, and
         where the sums stay in the cache.
         """
@@ -105,44 +65,22 @@ class SortOp(NamedTuple):
         vectors = -(-(n + 1) // 8)  # of a register's width, in a row of the table
         return n <= ONE_PASS_MATRIX and positions * vectors <= 3 * n
 
-    def mean(
-        self,
-        jacobian: str,
-        x: Tensor,  # [B, n]
-        scale: Tensor,
-        seed: Tensor,
-        directions: Tensor,
-        *extras: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        tensors = x, scale, seed, directions
+    def mean(self, jacobian: Jacobian, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         options = *self.drawing, *self.task, *self.estimator
-        return interruptible(ops.sort.default, *tensors, *options, jacobian)
+        means: tuple[Tensor, Tensor, Tensor]
+        means = interruptible(ops.sort.default, *tensors, *options, jacobian)
+        return means
 
     def gradients(
-        self,
-        needs_scale: bool,
-        grad: Tensor,
-        center: Tensor,
-        x: Tensor,
-        scale: Tensor,
-        seed: Tensor,
-        directions: Tensor,
-        *extras: Tensor,
+        self, needs_scale: bool, grad: Tensor, center: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
-        return interruptible(
-            ops.sort_backward.default,
-            grad,
-            center,
-            x,
-            scale,
-            seed,
-            directions,
-            *self.drawing,
-            *self.task,
-            self.estimator.factor,
-            self.estimator.pair_weight,
-            needs_scale,
+        _, *weights = self.estimator
+        options = *self.drawing, *self.task, *weights
+        gradients: tuple[Tensor, Tensor]
+        gradients = interruptible(
+            ops.sort_backward.default, grad, center, *tensors, *options, needs_scale
         )
+        return gradients
 
     def hard(self, x: Tensor, *extras: Tensor) -> Tensor:
         return sort_outcome(x, *self.task)

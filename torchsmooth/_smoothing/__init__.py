@@ -1,14 +1,15 @@
 """The generic road: any callable, called once per sample and never differentiated.
 
-smoothed.py        the public function, its arguments and their shapes
-evaluation.py      one call: perturbs, calls f on chunks of points, and hands the outputs on to
-sums.py            what sums up over the samples, or
-samples.py         what needs the outputs of all samples
-score_rule.py      the derivatives of what came out
-noise.py           the noise, drawn again wherever it is needed
-outputs.py         f's outputs as one matrix
+smoothed.py        the public function, and the shapes of batch and event
+options.py         its keywords; estimator.py: what they make of the products with the scores
+evaluation.py      one call: the value, and the rule for its derivatives
+calls.py           the calls of f, chunk by chunk
 user_function.py   how f is called; executor.py: by an executor; process_group.py: on several ranks
-estimator.py       what a sample is compared with, and how the products are averaged
+outputs.py         f's outputs as one matrix
+accumulator.py     what becomes of them: sums.py adds up values and Jacobians, samples.py keeps all
+jacobian_rule.py   the derivatives, from the Jacobians that were added up
+outputs_rule.py    the derivatives, from the outputs that were kept
+noise.py           the noise, drawn again wherever it is needed
 """
 
 from .executor import SupportsSubmit as SupportsSubmit

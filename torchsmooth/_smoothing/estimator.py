@@ -1,15 +1,18 @@
 """What a sample's value is compared with, and how the products are averaged."""
 
+from typing import get_args
+
 from .._kernels.fused_op import Estimator
+from .._typing import Covariate
 from ..samplers import AbstractSampler
 from ..statistics import AbstractStatistic, Mean
 
 
-COVARIATES = ("none", "fx", "loo")
+COVARIATES: tuple[Covariate, ...] = get_args(Covariate)
 
 
 def estimator(
-    covariate: str,
+    covariate: Covariate,
     sampler: AbstractSampler,
     antithetic: bool,
     num_samples: int,

@@ -6,7 +6,7 @@ import pickle
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from .._autodiff.vmap import NoOtherTransforms
 from .._torch_internals import has_tangent, requires_grad, transforms_are_active, unwrapped
-from .user_function import call
+from .user_function import Convention, add_notes, call_f
 
 
 # Calls that are submitted and not yet taken at any time: enough to keep the cores of one machine
@@ -65,12 +65,19 @@ class _State(NamedTuple):
             yield
 
 
+class Task(NamedTuple):
+    """A call of f that is under way."""
+
+    points: Tensor
+    future: Any
+
+
 class Workers:
     """The calls of f in one evaluation."""
 
-    def __init__(self, executor: SupportsSubmit, f: Any, vectorized: bool, device: torch.device):
+    def __init__(self, executor: SupportsSubmit, f: Any, how: Convention, device: torch.device):
         self.executor = executor
-        self.vectorized = vectorized
+        self.how = how
         threads = isinstance(executor, ThreadPoolExecutor)
         kind = device.type
         self.state = _State(
@@ -85,27 +92,41 @@ class Workers:
         self.pickled = isinstance(executor, ProcessPoolExecutor)
         self.f = self._dump(f, "f") if self.pickled else f
 
-    def in_order(
-        self, tasks: Iterable[tuple[Tensor, list[Any]]]
-    ) -> Generator[tuple[list[Tensor], Any], None, None]:
-        """What `call` returns for each task (points, args), in their order.
+    def in_order(self, tasks: Iterable[tuple[Tensor, list[Any]]]) -> Generator["Task", None, None]:
+        """What is submitted for each task (points, args), in their order.
 
-        What was submitted is cancelled when the iterator is closed, or an exception passes.
+        What was submitted is cancelled when the iterator is closed.
         """
-        pending: deque[Any] = deque()
+        pending: deque[Task] = deque()
         try:
             for points, args in tasks:
-                pending.append(self._submit(points, args))
+                pending.append(Task(points, self._submit(points, args)))
                 if len(pending) == IN_FLIGHT:
-                    yield self._take(pending.popleft())
+                    yield pending.popleft()
             while pending:
-                yield self._take(pending.popleft())
+                yield pending.popleft()
         finally:
-            for future in pending:
-                future.cancel()
+            for task in pending:
+                task.future.cancel()
+
+    def outputs(self, task: "Task") -> tuple[list[Tensor], Any]:
+        """What `call_f` returns, or raises: not within `in_order`, which StopIteration would end.
+
+        It waits for the task.
+        """
+        try:
+            result = task.future.result()
+        except BrokenExecutor as error:
+            add_notes(error, task.points, task.points.shape[0])
+            raise
+        if self.pickled:
+            result, raised = pickle.loads(result)
+            if raised is not None:
+                raise raised
+        return pytree.tree_flatten(result)
 
     def _submit(self, points: Tensor, args: list[Any]) -> Any:
-        common = (self.vectorized, self.state, _here())
+        common = (self.how, self.state, _here())
         if self.state.transformed:
             args = [_without_transforms(arg) for arg in args]
         if self.pickled:
@@ -114,10 +135,6 @@ class Workers:
             task = self._dump((points.detach(), plain), "args")
             return self.executor.submit(_run_pickled, self.f, task, *common)
         return self.executor.submit(_run, self.f, points, args, *common)
-
-    def _take(self, future: Any) -> tuple[list[Tensor], Any]:
-        result = future.result()
-        return pytree.tree_flatten(pickle.loads(result) if self.pickled else result)
 
     def _dump(self, what: Any, name: str) -> bytes:
         try:
@@ -156,7 +173,7 @@ def _run(
     f: Any,
     points: Tensor,
     args: list[Any],
-    vectorized: bool,
+    how: Convention,
     state: _State,
     home: tuple[str, int],
 ) -> Any:
@@ -166,15 +183,33 @@ def _run(
         # Forked: torch's other threads stayed with the parent, and would be waited for.
         torch.set_num_threads(1)
     with state.restored():
-        leaves, spec = call(f, points, args, vectorized)
+        leaves, spec = call_f(f, points, args, how)
     if (name, process) != home and any(leaf.requires_grad for leaf in leaves):
         raise ValueError(
             "f must return tensors without a graph from another process, where their gradient in "
             "f's own arguments and parameters would be lost, got one that requires grad; pass a "
             "ThreadPoolExecutor, or detach what f returns"
         )
-    return pytree.tree_unflatten(leaves, spec)
+    # Copied before this worker calls f again, which may fill its own buffer.
+    return pytree.tree_unflatten([leaf.clone() for leaf in leaves], spec)
 
 
 def _run_pickled(f: bytes, task: bytes, *common: Any) -> bytes:
-    return pickle.dumps(_run(pickle.loads(f), *pickle.loads(task), *common))
+    try:
+        result = _run(pickle.loads(f), *pickle.loads(task), *common)
+    except Exception as error:
+        return pickle.dumps((None, _sendable(error)))
+    return pickle.dumps((result, None))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The exception, or what tells of it where it does not survive being pickled."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+        return RuntimeError(
+            f"f raised {type(error).__qualname__}, which cannot be sent between processes: "
+            f"{error}{notes}"
+        )
+    return error

@@ -17,13 +17,21 @@ class Outputs:
     def __init__(self, leaves: list[Tensor], spec: Any, x_dtype: torch.dtype):
         self.spec = spec
         self.shapes = [leaf.shape[1:] for leaf in leaves]
-        self.dtypes = [leaf.dtype if leaf.is_floating_point() else x_dtype for leaf in leaves]
+        self.given = [leaf.dtype for leaf in leaves]
+        self.dtypes = [dtype if dtype.is_floating_point else x_dtype for dtype in self.given]
         self.sizes = [math.prod(shape) for shape in self.shapes]
-        double = torch.float64 in (*self.dtypes, x_dtype)
-        self.dtype = torch.float64 if double else torch.float32
+        self.dtype = torch.float32
+        if x_dtype == torch.float64 or any(map(_needs_double, leaves)):
+            self.dtype = torch.float64
+
+    @property
+    def resolution(self) -> float:
+        """The relative rounding error of what f computes."""
+        floating = [dtype for dtype in self.given if dtype.is_floating_point]
+        return max(torch.finfo(dtype).eps for dtype in floating or self.dtypes)
 
     @staticmethod
-    def common(templates: list[Any], x_dtype: torch.dtype) -> "Outputs":
+    def common(templates: Sequence[Any], x_dtype: torch.dtype) -> "Outputs":
         """That of all ranks, from their templates."""
         outputs = None
         for template in templates:
@@ -43,7 +51,7 @@ class Outputs:
         """f's outputs at no points."""
         leaves = [
             torch.empty(0, *shape, dtype=dtype)
-            for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
+            for shape, dtype in zip(self.shapes, self.given, strict=True)
         ]
         return pytree.tree_unflatten(leaves, self.spec)
 
@@ -83,6 +91,12 @@ class Outputs:
                     f"{_rows(shape)} first and {_rows(leaf.shape[1:])} for {call}; pad what varies "
                     "to one shape"
                 )
+
+
+def _needs_double(leaf: Tensor) -> bool:
+    """Whether float32 would lose digits: of doubles, and of integers beyond 2^24."""
+    wide = leaf.dtype == torch.float64 or not leaf.is_floating_point()
+    return wide and leaf.itemsize > 2 and leaf.device.type != "mps"  # which has no doubles
 
 
 def _rows(shape: Sequence[int]) -> str:

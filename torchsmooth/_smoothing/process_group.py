@@ -1,6 +1,7 @@
 """Several processes that evaluate a share of the samples each, as ranks of torch.distributed."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -31,6 +32,13 @@ class _Report(NamedTuple):
     outputs: Any  # f's outputs at no points, if they are known
 
 
+class Reports:
+    """f's outputs at no points: what this rank knows of them, and then what all do."""
+
+    outputs: Any = None
+    all_outputs: Sequence[Any] = ()
+
+
 class Ranks:
     """The group, from the side of one of its ranks."""
 
@@ -51,32 +59,30 @@ class Ranks:
     def _begin(self, total: int, rank: int) -> int:
         return total * rank // self.size
 
-    def together(
-        self, evaluate: Callable[[], None], outputs: Callable[[], Any], x: Tensor, call: tuple
-    ) -> list[Any]:
-        """Calls `evaluate` on all ranks; returns f's outputs at no points from all that know them.
+    @contextlib.contextmanager
+    def together(self, x: Tensor, agreed: tuple[Any, ...]) -> Iterator["Reports"]:
+        """What the ranks do in here they do together.
 
         An exception on one rank becomes one on all: no rank waits for what does not come.
         """
-        failure = None
+        reports, failure = Reports(), None
         try:
-            evaluate()
+            yield reports
         except Exception as error:
             failure = error
         stride = max(1, x.numel() // _PROBES)
-        same = (*x.shape, x.dtype, *(int(t) if isinstance(t, Tensor) else t for t in call))
-        report = _Report(
-            same,
+        own = _Report(
+            (*x.shape, x.dtype, *(int(t) if isinstance(t, Tensor) else t for t in agreed)),
             x.detach().flatten()[::stride][:_PROBES].cpu().double(),
             None if failure is None else f"{type(failure).__name__}: {failure}",
-            outputs(),
+            reports.outputs,
         )
-        reports: list[Any] = [None] * self.size
-        torch.distributed.all_gather_object(reports, report, group=self.group)
+        gathered: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(gathered, own, group=self.group)
         if failure is not None:
             raise failure
-        self._check(reports)
-        return [report.outputs for report in reports if report.outputs is not None]
+        self._check(gathered)
+        reports.all_outputs = [other.outputs for other in gathered if other.outputs is not None]
 
     def _check(self, reports: list[_Report]) -> None:
         for rank, report in enumerate(reports):

@@ -1,110 +1,120 @@
 """The public function, its arguments, and the shapes of batch and event."""
 
+from __future__ import annotations
+
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    SupportsFloat,
+    TypeVar,
+    final,
+    overload,
+)
 
 import torch
 from torch import Tensor
 
 from .._autodiff.derivatives import attach
 from .._autodiff.vmap import ALL_OR_EACH, DRAWN, EACH, SHARED, as_batch
-from .._checks import check_bool, check_distribution, check_floating, check_int, scale_rows
+from .._checks import (
+    check_bool,
+    check_distribution,
+    check_event_dim,
+    check_floating,
+    check_int,
+    scale_rows,
+)
 from .._dtypes import compute_dtype
 from .._torch_internals import (
     compiler_is_loaded,
     has_tangent,
+    has_values,
     in_forward_mode,
     requires_grad,
     transforms_are_active,
 )
-from ..distributions import AbstractDistribution, Logistic
-from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
+from .._typing import BatchKind, Covariate, Inputs, SamplerName, ScaleScore, StatisticName
+from ..distributions import AbstractDistribution
+from ..samplers import AbstractSampler, resolve_sampler, sampler_for, seed_tensor
 from ..statistics import AbstractStatistic, resolve_statistic
-from .estimator import Estimator, estimator
 from .evaluation import Evaluation
 from .executor import SupportsSubmit, check_executor
-from .noise import Noise
-from .outputs import Outputs
+from .noise import NoiseSource
+from .options import SmoothingKeywords, SmoothingOptions
 from .process_group import Ranks, check_process_group
-from .samples import Samples
-from .score_rule import ScoreRule
+from .user_function import check_convention
 
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+    from typing_extensions import Unpack
 
 
-def _tensors_of(
-    args: tuple[Any, ...],
-) -> tuple[tuple[Tensor, ...], Callable[[tuple[Tensor, ...]], tuple[Any, ...]]]:
-    """The tensors among the arguments, and what puts others in their places."""
-    places = [i for i, arg in enumerate(args) if isinstance(arg, Tensor)]
+class SupportsArray(Protocol):
+    """An array of NumPy, or what it makes one of."""
 
-    def fill(tensors: tuple[Tensor, ...]) -> tuple[Any, ...]:
-        filled = list(args)
-        for i, t in zip(places, tensors, strict=True):
-            filled[i] = t
-        return tuple(filled)
-
-    return tuple(args[i] for i in places), fill
+    def __array__(self) -> Any: ...
 
 
-def _transformed() -> bool:
-    """Whether tensors may be wrapped by a transform of torch.func, or have tangents."""
-    return not torch.compiler.is_compiling() and (in_forward_mode() or transforms_are_active())
+P = ParamSpec("P")  # the arguments of f behind x
+R = TypeVar("R")
+# What f may return: tensors, in a structure that the smoothed function keeps;
+S = TypeVar("S", bound=Tensor | tuple[Any, ...] | list[Any] | dict[Any, Any])
+# or numbers, which become a tensor.
+Numbers = SupportsFloat | SupportsArray
 
 
-class Smoothed:
+@final
+class Smoothed(Generic[P, R]):
     """A smoothed function g(x, *args): what `torchsmooth.smooth` returns."""
 
     def __init__(
         self,
         f: Callable[..., Any],
         distribution: AbstractDistribution,
-        *,
-        num_samples: int,
-        sampler: AbstractSampler,
-        antithetic: bool,
-        covariate: str,
-        statistic: AbstractStatistic,
-        event_dim: int,
-        vectorized: bool,
-        chunk_size: int | None,
-        seed: int | Tensor | None,
-        executor: SupportsSubmit | None,
-        process_group: "ProcessGroup | None",
+        options: SmoothingOptions,
     ):
         self.f = f
         self.distribution = distribution
-        self.num_samples = num_samples
-        self.sampler = sampler
-        self.antithetic = antithetic
-        self.covariate = covariate
-        self.statistic = statistic
-        self.event_dim = event_dim
-        self.vectorized = vectorized
-        self.chunk_size = chunk_size
-        self.seed = seed
-        self.executor = executor
-        self.process_group = process_group
-        self._estimator: Estimator = estimator(
-            covariate, sampler, antithetic, num_samples, statistic
-        )
+        self.options = options
+        # Whether f is still to be asked if it mixes its rows. Bound methods ask for all instances.
+        self._unchecked = options.check and options.convention.vectorized
+        self._unbound: Smoothed[..., Any] = self
         functools.update_wrapper(self, f, updated=())
 
     def __repr__(self) -> str:
-        name = getattr(self.f, "__qualname__", repr(self.f))
+        name, options = getattr(self.f, "__qualname__", repr(self.f)), self.options
         return (
-            f"smooth({name}, {self.distribution!r}, num_samples={self.num_samples}, "
-            f"sampler={self.sampler!r}, covariate={self.covariate!r}, "
-            f"statistic={self.statistic!r})"
+            f"smooth({name}, {self.distribution!r}, num_samples={options.num_samples}, "
+            f"sampler={options.sampler!r}, covariate={options.covariate!r}, "
+            f"statistic={options.statistic!r})"
         )
 
-    def __call__(self, x: Tensor, *args: Any) -> Any:
-        if self.executor is None and self.process_group is None:
-            return self._call(x, *args)
+    @property
+    def unchecked(self) -> bool:
+        """Whether the next call looks whether f treats each of its points by itself."""
+        return self._unbound._unchecked
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Bound to an instance as f is, where f is a method."""
+        if instance is None or not hasattr(self.f, "__get__"):
+            return self
+        bound: Smoothed[..., Any]
+        bound = Smoothed(self.f.__get__(instance, owner), self.distribution, self.options)
+        bound._unbound = self
+        return bound
+
+    def __call__(self, x: Tensor, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.options.executor is None and self.options.process_group is None:
+            result: R = self._call(x, *args, **kwargs)
+            return result
         if torch.compiler.is_compiling():
             raise NotImplementedError(
                 "torch.compile does not reach through executor or process_group of "
@@ -113,143 +123,154 @@ class Smoothed:
             )
         # Not to be compiled frame by frame either. Nobody loads the compiler for that.
         call = torch.compiler.disable(self._call) if compiler_is_loaded() else self._call
-        return call(x, *args)
+        result = call(x, *args, **kwargs)
+        return result
 
-    def _call(self, x: Tensor, *args: Any) -> Any:
-        x = check_floating(x, "x")
-        if x.ndim < self.event_dim:
-            raise ValueError(
-                f"x must have at least event_dim={self.event_dim} dimensions, got shape "
-                f"{list(x.shape)}; add dimensions, or pass a smaller event_dim"
-            )
-        split = x.ndim - self.event_dim
+    def _call(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        options, x = self.options, check_floating(x, "x")
+        check_event_dim(x, options.event_dim, "x")
+        split = x.ndim - options.event_dim
         batch, event = tuple(x.shape[:split]), tuple(x.shape[split:])
         elements, n = math.prod(batch), math.prod(event)
-        self.sampler.validate(self.num_samples, n, self.antithetic)
-        args = tuple(self._per_example(arg, i, batch, elements) for i, arg in enumerate(args))
+        options.sampler.validate(options.num_samples, n, options.antithetic)
+        args = tuple(_per_example(arg, i, batch, elements) for i, arg in enumerate(args))
+        own = tuple(arg for arg in args if isinstance(arg, Tensor))
 
         dtype = compute_dtype(x.dtype)
         rows = x.reshape(elements, n).to(dtype).contiguous()
         scale = scale_rows(self.distribution, batch, event, dtype, x.device)
-        ranks = None if self.process_group is None else Ranks(self.process_group)
-        seed = seed_tensor(self.seed, x.device)
-        if ranks is not None and self.seed is None:
+        ranks = None if options.process_group is None else Ranks(options.process_group)
+        seed = seed_tensor(options.seed, x.device)
+        seed_kind: BatchKind = DRAWN if options.seed is None else SHARED
+        if ranks is not None and seed_kind == DRAWN:
             seed = ranks.same_seed(seed)
-        noise = Noise(
-            self.distribution,
-            seed,
-            self.sampler.directions(n, x.device),
-            self.sampler.name,
-            self.antithetic,
-            self.num_samples,
-            n,
+        directions = options.sampler.directions(n, x.device)
+
+        # Whether tensors may be wrapped by a transform of torch.func, or have tangents.
+        compiling = torch.compiler.is_compiling()
+        transformed = not compiling and (in_forward_mode() or transforms_are_active())
+        wanted, scale_score = _wanted(rows, scale, transformed)
+        unchecked = not (compiling or transformed) and self._unbound.unchecked and has_values(x)
+        evaluation = Evaluation(
+            functools.partial(self.f, **kwargs) if kwargs else self.f,
+            options,
+            NoiseSource(
+                self.distribution,
+                sampler_for(options.sampler, n).name,
+                options.antithetic,
+                options.num_samples,
+                n,
+            ),
+            args,
+            event,
+            x.dtype,
+            x.device,
+            ranks,
+            wanted,
+            scale_score,
+            unchecked,
         )
-        own, fill = _tensors_of(args)
-        dtype, device = x.dtype, x.device
-
-        def evaluation(own: tuple[Tensor, ...]) -> Evaluation:
-            return Evaluation(self, event, fill(own), dtype, device, ranks)
-
-        value, outputs = self._smooth(rows, scale, noise, own, evaluation)
-        return outputs.unpack(value, batch, self.statistic)
-
-    def _smooth(
-        self,
-        x: Tensor,  # [B, n]
-        scale: Tensor,
-        noise: Noise,
-        own: tuple[Tensor, ...],  # f's own tensors, [B, ...]
-        evaluation: Callable[[tuple[Tensor, ...]], Evaluation],
-    ) -> tuple[Tensor, Outputs]:
-        """The value [B, R] with its derivatives, and how f's outputs lie in it."""
-        transformed = _transformed()
-        wanted, moment = self._wanted(x, scale, transformed)
-        seed_kind = DRAWN if self.seed is None else SHARED
-        done: list[Evaluation] = []
-
-        def run(
-            x: Tensor, scale: Tensor, seed: Tensor, directions: Tensor, *own: Tensor
-        ) -> tuple[Tensor, ...]:
-            done[:] = [evaluation(own)]
-            own_noise = noise._replace(seed=seed, directions=directions)
-            return done[0].run(x, scale, own_noise, moment, wanted)
-
-        tensors = (x.detach(), scale.detach(), noise.seed, noise.directions, *own)
-        kinds = (EACH, ALL_OR_EACH, seed_kind, SHARED, *(EACH,) * len(own))
-        value, *saved = as_batch(run, kinds, *tensors) if transformed else run(*tensors)
-        outputs = done[0].outputs
-        if not wanted:
-            return value, outputs
-        saved += [noise.seed, noise.directions]
-        # What a transform has wrapped must be saved, to be unwrapped where it is used.
-        bound: tuple[Tensor, ...] = own
+        noise = (seed, directions)
         if transformed:
-            saved += own
-            bound = ()
-
-        def run_again(
-            _: Tensor, x: Tensor, scale: Tensor, seed: Tensor, directions: Tensor, *own: Tensor
-        ) -> tuple[Tensor]:
-            own_noise = noise._replace(seed=seed, directions=directions)
-            return (evaluation(own or bound).samples(x, scale, own_noise),)
-
-        rule = ScoreRule(
-            noise._replace(seed=None, directions=None),  # type: ignore[arg-type]
-            seed_kind,
-            self.statistic,
-            isinstance(done[0].kept, Samples),
-            moment,
-            self._estimator,
-            run_again,
-        )
-        return attach(rule, value, x, scale, *saved), outputs
-
-    def _wanted(self, x: Tensor, scale: Tensor, transformed: bool) -> tuple[bool, str]:
-        """Whether derivatives may be asked for, and which moments of the noise they take."""
-        if transformed:
-            in_x, in_scale = (requires_grad(t) or has_tangent(t) for t in (x, scale))
+            kinds = (EACH, ALL_OR_EACH, seed_kind, SHARED, *(EACH for _ in own))
+            results = as_batch(evaluation.run, kinds, rows.detach(), scale.detach(), *noise, *own)
         else:
-            enabled = torch.is_grad_enabled()
-            in_x, in_scale = enabled and x.requires_grad, enabled and scale.requires_grad
-        if not in_scale:
-            return in_x, "none"
-        return True, "diagonal" if scale.ndim == 2 else "outer"
-
-    def _per_example(self, arg: Any, index: int, batch: tuple[int, ...], elements: int) -> Any:
-        if not isinstance(arg, Tensor):
-            return arg
-        if tuple(arg.shape[: len(batch)]) != batch:
-            raise ValueError(
-                f"args[{index}] must start with the batch dimensions of x, {list(batch)}, got "
-                f"shape {list(arg.shape)}; expand it, or bind a tensor that all examples share "
-                "with functools.partial"
-            )
-        return arg.reshape(elements, *arg.shape[len(batch) :])
+            results = evaluation.run(rows.detach(), scale.detach(), *noise)
+            own = ()  # what a transform has wrapped is saved, to be unwrapped where it is used
+        if unchecked:
+            self._unbound._unchecked = evaluation.unchecked
+        value, *saved = results
+        if wanted:
+            rule = evaluation.rule(seed_kind)
+            value = attach(rule, value, rows, scale, *saved, *noise, *own)
+        return evaluation.outputs.unpack(value, batch, options.statistic)
 
 
+def _wanted(x: Tensor, scale: Tensor, transformed: bool) -> tuple[bool, ScaleScore]:
+    """Whether derivatives may be asked for, and which score of the scale they take."""
+    if transformed:
+        in_x, in_scale = (requires_grad(t) or has_tangent(t) for t in (x, scale))
+    else:
+        enabled = torch.is_grad_enabled()
+        in_x, in_scale = enabled and x.requires_grad, enabled and scale.requires_grad
+    if not in_scale:
+        return in_x, "none"
+    return True, "diagonal" if scale.ndim == 2 else "outer"
+
+
+def _per_example(arg: Any, index: int, batch: tuple[int, ...], elements: int) -> Any:
+    if not isinstance(arg, Tensor):
+        return arg
+    if tuple(arg.shape[: len(batch)]) != batch:
+        raise ValueError(
+            f"args[{index}] must start with the batch dimensions of x, {list(batch)}, got "
+            f"shape {list(arg.shape)}; expand it, or bind a tensor that all examples share "
+            "with functools.partial"
+        )
+    return arg.reshape(elements, *arg.shape[len(batch) :])
+
+
+class SmoothDecorator(Protocol):
+    """What `torchsmooth.smooth` returns if it is not given f."""
+
+    @overload
+    def __call__(self, f: Callable[Concatenate[Any, P], S], /) -> Smoothed[P, S]: ...
+    @overload
+    def __call__(self, f: Callable[Concatenate[Any, P], Numbers], /) -> Smoothed[P, Tensor]: ...
+    @overload
+    def __call__(self, f: Callable[Concatenate[Any, P], Any], /) -> Smoothed[P, Any]: ...
+
+
+@overload
+def smooth(
+    f: Callable[Concatenate[Any, P], S],
+    distribution: AbstractDistribution,
+    **options: Unpack[SmoothingKeywords],
+) -> Smoothed[P, S]: ...
+@overload
+def smooth(
+    f: Callable[Concatenate[Any, P], Numbers],
+    distribution: AbstractDistribution,
+    **options: Unpack[SmoothingKeywords],
+) -> Smoothed[P, Tensor]: ...
+@overload
+def smooth(
+    f: Callable[Concatenate[Any, P], Any],
+    distribution: AbstractDistribution,
+    **options: Unpack[SmoothingKeywords],
+) -> Smoothed[P, Any]: ...
+@overload
+def smooth(
+    f: None = None,
+    *,
+    distribution: AbstractDistribution,
+    **options: Unpack[SmoothingKeywords],
+) -> SmoothDecorator: ...
 def smooth(
     f: Callable[..., Any] | None = None,
-    distribution: AbstractDistribution = Logistic(),
+    distribution: AbstractDistribution | None = None,
     *,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
-    covariate: str = "loo",
-    statistic: str | AbstractStatistic = "mean",
+    covariate: Covariate = "loo",
+    statistic: StatisticName | AbstractStatistic = "mean",
     event_dim: int = 1,
     vectorized: bool = True,
+    inputs: Inputs = "torch",
     chunk_size: int | None = None,
     seed: int | Tensor | None = None,
     executor: SupportsSubmit | None = None,
-    process_group: "ProcessGroup | None" = None,
+    process_group: ProcessGroup | None = None,
+    check: bool = True,
 ) -> Any:
     """Replaces a function that has no useful gradient by its smoothed twin, which has one.
 
     Returns a callable `g(x, *args)` that estimates f_eps(x) = E[f(x + L eps)] and, from the same
     samples, its gradients in `x`, in `distribution.scale` and in `distribution.scale_matrix`
     (arXiv 2410.08125, lemmas 3 and 6, theorem 7, with the corrections that the documentation
-    lists). f is called exactly once per sample, and never in the backward pass. Also a decorator,
-    with and without arguments.
+    lists). f is called exactly once per sample, and never in the backward pass. Also a decorator of
+    functions and methods, `@ts.smooth(distribution=...)`.
 
     Between the passes the smaller one is kept: f's outputs at all samples, or the Jacobian; the
     outputs too if they have a graph of their own. Forward mode and `torch.vmap`, under which f sees
@@ -259,9 +280,10 @@ def smooth(
 
     **Arguments:**
 
-    - `f`: maps perturbed points [m, *event] to [m, *out]: a tensor, or a structure (tuple, list,
-        dict) of tensors. It may return NumPy arrays.
-    - `distribution`: the law of the noise.
+    - `f`: maps perturbed points [m, *event] to [m, *out], each by itself: a tensor, or a structure
+        (tuple, list, dict) of tensors. It may return NumPy arrays, and its own buffer, which is
+        copied. Integers are exact up to 2^53.
+    - `distribution`: the law of the noise. It must be given: its scale is in the units of `x`.
     - `num_samples`: how many perturbed points f sees per example.
     - `sampler`: where the uniform numbers come from, see `torchsmooth.samplers`.
     - `antithetic`: whether the samples come in mirror images u, 1 - u.
@@ -273,6 +295,9 @@ def smooth(
         keep the outputs of all samples until the backward pass.
     - `event_dim`: how many trailing dimensions of `x` are perturbed jointly; the others are batch.
     - `vectorized`: False if f takes one [*event] at a time. It may then return a number.
+    - `inputs`: "torch" if f takes tensors, "numpy" if it takes arrays of NumPy: `x` and the tensors
+        among `args`. An f that is written for numbers should take arrays: their elements are
+        numbers, those of a tensor are tensors, into which `-=` writes.
     - `chunk_size`: perturbed points per call of f; None for as many as keep a chunk's tensors near
         64 MiB. It changes the peak memory, never the result.
     - `seed`: an int or an int64 tensor of one element; None draws one from torch's generator in
@@ -293,11 +318,15 @@ def smooth(
         must call with the same x (this is checked roughly), distribution and options; a seed of
         None is that of the first rank. An exception of f on one rank is raised there, and a
         RuntimeError on the others. f must return tensors without a graph.
+    - `check`: whether the first call in eager mode looks whether f treats each point by itself. It
+        calls f with one point of the first chunk alone, and twice more if the outputs differ beyond
+        rounding. torch's generator is put back.
 
     **Returns:** a callable from [*batch, *event] to [*batch, *out] ([*batch, *out, *out] for the
-    covariance). Tensors among its `args` must
+    covariance), with the other arguments of f. Tensors among its `args` must
     start with the batch dimensions; they are expanded over the samples, passed to f, and get their
-    ordinary gradient where f is differentiable in them. Other arguments are passed as they are.
+    ordinary gradient where f is differentiable in them. Other arguments, and all keyword arguments,
+    are passed as they are.
 
     **Raises:** TypeError or ValueError if an argument is not what is said above, or if f's output
     is not; what f itself raises is passed on. ValueError for a second derivative under a law whose
@@ -314,25 +343,45 @@ def smooth(
     >>> round(x.grad.item(), 1)
     0.7
     """
-    options: dict[str, Any] = dict(
+    options = SmoothingOptions(
         num_samples=check_int(num_samples, "num_samples", 1, 1024),
         sampler=resolve_sampler(sampler),
         antithetic=check_bool(antithetic, "antithetic"),
         covariate=covariate,
         statistic=resolve_statistic(statistic),
         event_dim=check_int(event_dim, "event_dim", 0, 1),
-        vectorized=check_bool(vectorized, "vectorized"),
+        convention=check_convention(vectorized, inputs),
         chunk_size=None if chunk_size is None else check_int(chunk_size, "chunk_size", 1, 256),
         seed=seed,
         executor=check_executor(executor),
         process_group=check_process_group(process_group),
+        check=check_bool(check, "check"),
     )
-    check_distribution(distribution)
+    law = _check_law(distribution)
     if f is None:
-        return lambda function: smooth(function, distribution, **options)
+        return lambda f: Smoothed(_check_callable(f), law, options)
+    return Smoothed(_check_callable(f), law, options)
+
+
+def _check_law(distribution: Any) -> AbstractDistribution:
+    if distribution is None:
+        raise TypeError(
+            "distribution must be given, because its scale is in the units of x, got none; pass "
+            "for example ts.Gaussian(scale=0.1)"
+        )
+    if isinstance(distribution, Tensor):
+        raise TypeError(
+            "distribution must be a distribution of torchsmooth, got a tensor; the smoothed "
+            "function takes x: ts.smooth(f, noise)(x)"
+        )
+    return check_distribution(distribution)
+
+
+def _check_callable(f: Any) -> Callable[..., Any]:
     if not callable(f):
         raise TypeError(
             f"f must be callable, got {type(f).__name__}; a decorator names its arguments: "
             "@ts.smooth(distribution=..., num_samples=...)"
         )
-    return Smoothed(f, distribution, **options)
+    function: Callable[..., Any] = f
+    return function

@@ -1,16 +1,39 @@
 """Sums over the samples, for the mean: nothing of their number is kept."""
 
+from typing import NamedTuple, final
+
 import torch
 from torch import Tensor
 
+from .._kernels.noise import scale_score_size
+from .._torch_internals import has_tangent, requires_grad
+from .._typing import ScaleScore
+from ..statistics import Mean
+from .accumulator import AbstractAccumulator
+from .jacobian_rule import Jacobians
 from .noise import Noise
 from .process_group import Ranks
+from .samples import Samples
 
 
-class Sums:
-    """The mean of f's outputs and, if it is wanted, its Jacobian."""
+class _Sums(NamedTuple):
+    """Over the samples that have come, of each batch element."""
 
-    statistic = None  # what is kept is not the samples
+    total: Tensor  # [B, M], of the outputs
+    # Subtracted from f before it is multiplied with the scores, so that their products do not
+    # cancel: f(x), or an element's first output.
+    pivot: Tensor  # [B, M]
+    in_x: Tensor  # [B, M + 1, n], of the products with the scores; the last row is the scores' own
+    in_scale: Tensor  # [B, M + 1, 0 or n or n * n]
+
+
+@final
+class Sums(AbstractAccumulator):
+    """The mean of f's outputs and, if it is wanted, its Jacobian.
+
+    Outputs that have derivatives of their own are not for it, because the Jacobian would be cut off
+    them: where derivatives are wanted, they go to `Samples`.
+    """
 
     def __init__(
         self,
@@ -18,67 +41,71 @@ class Sums:
         elements: int,
         unperturbed: Tensor | None,  # [B, M], f(x) if it is the baseline
         pair_weight: float,
-        moment: str,
+        scale_score: ScaleScore,
         wanted: bool,
     ):
         self.noise = noise
         self.elements = elements
         self.unperturbed = unperturbed
         self.pair_weight = pair_weight
-        self.moment = moment
+        self.scale_score = scale_score
         self.wanted = wanted
-        self.empty = True
+        self.sums: _Sums | None = None
 
-    def add(self, chunk: Tensor, start: int, stop: int) -> None:
-        """Takes f's outputs [rows, M] for the rows [start, stop)."""
-        s = self.noise.num_samples
+    def add(self, chunk: Tensor, start: int, stop: int) -> AbstractAccumulator:
+        s = self.noise.source.num_samples
         first, last = start // s, -(-stop // s)
         fresh = -(-start // s)  # the first element that begins in this chunk
-        if self.empty:
-            self._begin(chunk.detach())
+        outputs = chunk.detach()
+        if self.sums is None:
+            if self.wanted and _has_derivatives(chunk):
+                return Samples(Mean(), self.elements, s).add(chunk, start, stop)
+            self.sums = self._zeros(outputs)
             if self.unperturbed is None and first < fresh:  # this rank begins within an element
-                self.pivot[first] = chunk[0].detach()
-            self.empty = False
-        self.total[first:last] += _sum_by_element(chunk, start, stop, s)
+                self.sums.pivot[first] = outputs[0]
+        total, pivot, in_x, in_scale = self.sums
+        total[first:last] += _sum_by_element(chunk, start, stop, s)
         if not self.wanted or start == stop:
-            return
-        chunk = chunk.detach()
+            return self
         if self.unperturbed is None and fresh < last:
-            self.pivot[fresh:last] = chunk[fresh * s - start :: s]
-        scores, moments = self.noise.reduce(
-            chunk.contiguous(), self.pivot, self.pair_weight, self.moment, start, stop
+            pivot[fresh:last] = outputs[fresh * s - start :: s]
+        products = self.noise.reduce(
+            outputs.contiguous(), pivot, self.pair_weight, self.scale_score, start, stop
         )
-        self.scores[first:last] += scores
-        self.moments[first:last] += moments
+        in_x[first:last] += products[0]
+        in_scale[first:last] += products[1]
+        return self
 
-    def _begin(self, like: Tensor) -> None:
-        n, columns = self.noise.n, like.shape[1]
-        self.total = like.new_zeros(self.elements, columns)
-        # Subtracted from f before it is multiplied with the weights, so that their products do not
-        # cancel: f(x), or an element's first output.
-        self.pivot = self.total.clone() if self.unperturbed is None else self.unperturbed
-        if self.wanted:
-            parameters = {"none": 0, "diagonal": n, "outer": n * n}[self.moment]
-            self.scores = like.new_zeros(self.elements, columns + 1, n)
-            self.moments = like.new_zeros(self.elements, columns + 1, parameters)
+    def _zeros(self, like: Tensor) -> _Sums:
+        columns, n = like.shape[1], self.noise.source.n
+        total = like.new_zeros(self.elements, columns)
+        sizes = (n, scale_score_size(self.scale_score, n)) if self.wanted else (0, 0)
+        return _Sums(
+            total,
+            total.clone() if self.unperturbed is None else self.unperturbed,
+            *(like.new_zeros(self.elements, columns + 1, size) for size in sizes),
+        )
 
     def value(self, ranks: Ranks | None) -> Tensor:  # [B, M]
-        total = self.total if ranks is None else ranks.sum(self.total)
-        return total / self.noise.num_samples
+        assert self.sums is not None  # some chunk has come
+        total = self.sums.total if ranks is None else ranks.sum(self.sums.total)
+        return total / self.noise.source.num_samples
 
-    def payload(
+    def saved(
         self, value: Tensor, baseline: Tensor, factor: float, ranks: Ranks | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What `ScoreRule` takes, of samples that are compared with the baseline [B, M]."""
-        if not self.wanted:  # no pass will ask
-            return value.new_empty(value.shape[0], 0), value.new_empty(value.shape[0], 0), baseline
-        shift = (self.pivot - baseline).unsqueeze(-1)
-        scores, moments = (
-            factor * (sums[:, :-1] + shift * sums[:, -1:]) for sums in (self.scores, self.moments)
-        )
+    ) -> Jacobians:
+        assert self.sums is not None
+        _, pivot, *products = self.sums
+        shift = (pivot - baseline).unsqueeze(-1)
+        in_x, in_scale = (factor * (sums[:, :-1] + shift * sums[:, -1:]) for sums in products)
         if ranks is not None:
-            scores, moments = ranks.sum(scores), ranks.sum(moments)
-        return scores, moments, baseline
+            in_x, in_scale = ranks.sum(in_x), ranks.sum(in_scale)
+        return Jacobians(in_x, in_scale, baseline)
+
+
+def _has_derivatives(outputs: Tensor) -> bool:
+    """Whether f's outputs depend on parameters or arguments that someone differentiates in."""
+    return requires_grad(outputs) or has_tangent(outputs)
 
 
 def _sum_by_element(chunk: Tensor, start: int, stop: int, s: int) -> Tensor:

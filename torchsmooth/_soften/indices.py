@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import soft
-from .events import assign
-from .stands import INDICES, SoftBoolean, SoftIndex, define, refusal
+from .booleans import SHAPED_LIKE, assign
+from .soft_tensors import INDEX_RULES, SoftBoolean, SoftIndex, SoftTensor, define, refusal
 
 
 def _take(func: Callable[..., Any], input: Any, index: Any) -> Any:
@@ -97,13 +97,56 @@ def _index_is_not(func: Callable[..., Any], input: Any, other: Any) -> SoftBoole
     return SoftBoolean(soft.logical_not(_index_is(func, input, other).probability))
 
 
-define(INDICES, "ts.soft.take", _take, "__getitem__")
-define(INDICES, "ts.soft.take", _take_flat, "take")
-define(INDICES, "ts.soft.take", _index_select, "index_select")
-define(INDICES, "ts.soft.take_along_dim", _gather, "gather")
-define(INDICES, "ts.soft.take_along_dim", _take_along_dim, "take_along_dim")
-define(INDICES, "its probabilities", _one_hot, "one_hot")
-define(INDICES, "ts.soft.take", _embedding, "embedding")
-define(INDICES, "its probabilities", _index_is, "eq")
-define(INDICES, "its probabilities", _index_is_not, "ne", "not_equal")
-define(INDICES, None, assign, "__setitem__")
+def _rearranged(func: Callable[..., Any], input: Any, *args: Any, **kwargs: Any) -> Any:
+    """Operators that move entries about: the probabilities move as their entries do."""
+    if func in SHAPED_LIKE and isinstance(args[0], SoftTensor):  # whose shape alone matters
+        args = (torch.empty(args[0].shape, device="meta"),)
+        if isinstance(input, Tensor):
+            return func(input, *args)
+    if not isinstance(input, SoftIndex):
+        raise refusal(f"{func.__name__} takes no soft index as an argument", SoftIndex._remedy)
+    p = input.probabilities
+    rows = p.reshape(-1, p.shape[-1])
+    numbers = torch.arange(len(rows), device=p.device).reshape(input.shape)
+    moved = func(numbers, *args, **kwargs)
+    if isinstance(moved, tuple | list):
+        return tuple(SoftIndex(rows[part]) for part in moved)
+    return SoftIndex(rows[moved])
+
+
+def _joined(func: Callable[..., Any], tensors: Any, dim: int = 0) -> SoftIndex:
+    if not all(isinstance(index, SoftIndex) for index in tensors):
+        raise refusal("a soft index is joined with other soft indices only", SoftIndex._remedy)
+    parts = [index.probabilities for index in tensors]
+    return SoftIndex(func(parts, dim if dim >= 0 else dim - 1))
+
+
+def _moved_as_a_whole(func: Callable[..., Any], input: SoftIndex, *args: Any, **kwargs: Any) -> Any:
+    return SoftIndex(func(input.probabilities, *args, **kwargs))
+
+
+def _information(func: Callable[..., Any], input: SoftIndex, *args: Any, **kwargs: Any) -> Any:
+    return func(torch.empty(input.shape, dtype=input.dtype, device="meta"), *args, **kwargs)
+
+
+define(INDEX_RULES, "ts.soft.take", _take, "__getitem__")
+define(INDEX_RULES, "ts.soft.take", _take_flat, "take")
+define(INDEX_RULES, "ts.soft.take", _index_select, "index_select")
+define(INDEX_RULES, "ts.soft.take_along_dim", _gather, "gather")
+define(INDEX_RULES, "ts.soft.take_along_dim", _take_along_dim, "take_along_dim")
+define(INDEX_RULES, "its probabilities", _one_hot, "one_hot")
+define(INDEX_RULES, "ts.soft.take", _embedding, "embedding")
+define(INDEX_RULES, "its probabilities", _index_is, "eq", "__eq__")
+define(INDEX_RULES, "its probabilities", _index_is_not, "ne", "not_equal", "__ne__")
+define(INDEX_RULES, None, assign, "__setitem__")
+define(
+    INDEX_RULES,
+    None,
+    _rearranged,
+    *("t", "transpose", "swapaxes", "swapdims", "permute", "movedim", "moveaxis", "ravel"),
+    *("expand", "expand_as", "broadcast_to", "view_as", "reshape_as", "unflatten", "flip", "roll"),
+    *("tile", "repeat", "repeat_interleave", "chunk", "split", "unbind", "select", "narrow"),
+)
+define(INDEX_RULES, None, _joined, "stack", "cat", "concat")
+define(INDEX_RULES, None, _moved_as_a_whole, "clone", "contiguous", "detach", "cpu", "cuda")
+define(INDEX_RULES, None, _information, "numel", "nelement", "stride", "is_contiguous")

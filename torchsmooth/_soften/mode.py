@@ -13,12 +13,19 @@ from torch.overrides import TorchFunctionMode
 from .._checks import check_distribution, check_int
 from .._torch_internals import function_modes
 from ..distributions import AbstractDistribution
-from .events import both_branches
+from .booleans import both_branches
 from .operators import NAMES, OPERATORS, SOFTENED, Rule
 from .options import Options
-from .places import Place, caller, innermost_user, leave_to_python
 from .replacements import Replacements
-from .stands import EVENTS, INDICES, SoftBoolean, Stand, apply_to_stands, contains
+from .soft_tensors import (
+    BOOLEAN_RULES,
+    INDEX_RULES,
+    SoftBoolean,
+    SoftTensor,
+    apply_to_soft,
+    contains,
+)
+from .source_lines import SourceLine, caller, innermost_user, leave_to_python
 
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -54,11 +61,13 @@ class _Mode(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         rule = OPERATORS.get(func)
-        if self.suspended or (rule is None and func not in EVENTS and func not in INDICES):
+        if self.suspended or (
+            rule is None and func not in BOOLEAN_RULES and func not in INDEX_RULES
+        ):
             return func(*args, **kwargs)
-        if contains(Stand, (*args, *kwargs.values())):
+        if contains(SoftTensor, (*args, *kwargs.values())):
             place = caller()
-            stand, result = apply_to_stands(func, args, kwargs)
+            stand, result = apply_to_soft(func, args, kwargs)
             if stand.twin is not None and place is not None:
                 self.replacements.add(stand.operator, stand.twin, place)
             return result
@@ -74,7 +83,7 @@ class _Mode(TorchFunctionMode):
         return self._replace(rule, place, args, kwargs)
 
     def _replace(
-        self, rule: Rule, place: Place, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, rule: Rule, place: SourceLine, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         if rule.apply is None or kwargs.get("out") is not None or kwargs.get("inplace"):
             in_place = rule.apply is not None or rule.operator in SOFTENED

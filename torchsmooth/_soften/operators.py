@@ -8,13 +8,13 @@ import numbers
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from .. import soft
 from ..distributions import AbstractDistribution
 from .options import Options
-from .order import (
+from .soft_tensors import SoftBoolean, dtype_of, functions, refusal
+from .sorting import (
     Result,
     amax_or_amin,
     argmax_or_argmin,
@@ -26,7 +26,6 @@ from .order import (
     sort,
     topk,
 )
-from .stands import SoftBoolean, functions, refusal
 
 
 def _elementwise(twin: Callable[[Tensor, AbstractDistribution], Tensor]) -> Callable[..., Result]:
@@ -156,13 +155,8 @@ def _drops_fraction(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether `to`, `type` or `type_as` makes integers or bools of a floating-point tensor."""
     if not args or not isinstance(args[0], Tensor) or not args[0].is_floating_point():
         return False
-    for target in (*args[1:], *kwargs.values()):
-        dtype = getattr(target, "dtype", target)  # of a tensor, or of a type such as LongTensor
-        if isinstance(dtype, str):
-            dtype = getattr(torch, dtype.rpartition(".")[2].lower().replace("tensor", ""), None)
-        if isinstance(dtype, torch.dtype) and not (dtype.is_floating_point or dtype.is_complex):
-            return True
-    return False
+    dtypes = [dtype_of(target) for target in (*args[1:], *kwargs.values())]
+    return any(d is not None and not (d.is_floating_point or d.is_complex) for d in dtypes)
 
 
 def _rounds_quotient(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -225,8 +219,8 @@ _COMPARISONS: tuple[tuple[str, Callable[..., Result], list[str]], ...] = (
     ("ne", _unequal, ["not_equal", "__ne__"]),
 )
 for _name, _apply, _aliases in _COMPARISONS:
-    _places = [f"{alias}_" for alias in (_name, *_aliases) if not alias.startswith("_")]
-    _replace(_name, _apply, *_aliases, in_place=_places, concerns=_is_comparison)
+    _in_place = [f"{alias}_" for alias in (_name, *_aliases) if not alias.startswith("_")]
+    _replace(_name, _apply, *_aliases, in_place=_in_place, concerns=_is_comparison)
 _replace("heaviside", _heaviside, in_place=["heaviside_"])
 _replace("sign", _elementwise(soft.sign), "sgn", in_place=["sign_", "sgn_"])
 _replace("abs", _elementwise(soft.abs), "absolute", in_place=["abs_", "absolute_"])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
-from .places import Place
+from .source_lines import SourceLine
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Replacement:
 
     operator: str
     twin: str
-    place: Place
+    place: SourceLine
     count: int
 
 
@@ -22,7 +22,7 @@ class Replacements:
     """What a block of `soften` has replaced: a sequence of `Replacement`, and a table as text."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str, Place], int] = {}
+        self._counts: dict[tuple[str, str, SourceLine], int] = {}
 
     def __iter__(self) -> Iterator[Replacement]:
         return (Replacement(*key, count) for key, count in self._counts.items())
@@ -33,7 +33,7 @@ class Replacements:
     def __getitem__(self, i: int) -> Replacement:
         return list(self)[i]
 
-    def add(self, operator: str, twin: str, place: Place) -> None:
+    def add(self, operator: str, twin: str, place: SourceLine) -> None:
         key = (operator, twin, place)
         self._counts[key] = self._counts.get(key, 0) + 1
 

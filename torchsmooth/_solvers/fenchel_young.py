@@ -1,4 +1,4 @@
-"""Losses for what is chosen by a linear objective: one-hot vectors, rankings, paths."""
+"""Losses for choices with a linear objective: one-hot vectors, rankings, paths."""
 
 import functools
 import math
@@ -11,8 +11,10 @@ from torch import Tensor
 from .._autodiff.function import NoVmap
 from .._checks import check_bool, check_distribution, check_int, scale_rows
 from .._dtypes import compute_dtype
+from .._linalg import solve
 from .._smoothing import smooth
 from .._torch_internals import values_are_readable
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
 from .solver import (
@@ -27,7 +29,7 @@ from .solver import (
 
 REDUCTIONS = ("mean", "sum", "none")
 
-# An example counts as worse than its target from this share of its scores on: less is rounding.
+# An example is worse than its target from this share of its scores on: less is rounding.
 _WORSE = 1e-4
 
 
@@ -54,7 +56,7 @@ class _PerturbedMaximum(NoVmap):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         theta, scale, difference, moment = ctx.saved_tensors
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            # The first derivatives are expectations of the solver: the score has theirs.
+            # First derivatives are expectations of the solver; their derivatives need the score.
             difference, moment = ctx.again(theta)
         upstream = grad.unsqueeze(-1)
         grad_scale = None
@@ -67,14 +69,13 @@ def _in_scale(moment: Tensor, scale: Tensor) -> Tensor:
     """From E[difference * L noise], or the outer product of both, to E[difference * noise]."""
     if scale.ndim == 2:
         return moment / scale
-    # M L^-T; solve_ex, because solve waits for the device to tell whether the matrix is singular.
     matrix = moment.reshape(-1, *scale.shape[-2:])
-    return torch.linalg.solve_ex(scale, matrix.mT).result.mT
+    return solve(scale, matrix.mT).mT  # M L^-T
 
 
 @final
 class FenchelYoungLoss:
-    """A loss `loss(theta, target, *args)`: what `torchsmooth.fenchel_young_loss` returns."""
+    """A loss `loss(theta, target, *args)`, returned by `torchsmooth.fenchel_young_loss`."""
 
     def __init__(
         self,
@@ -119,7 +120,7 @@ class FenchelYoungLoss:
             moment = "diagonal" if scale.ndim == 2 else "outer"
         seed = seed_tensor(self.seed, theta.device).clone()
 
-        def expectations(theta: Tensor, covariate: str) -> tuple[Tensor, Tensor, Tensor]:
+        def expectations(theta: Tensor, covariate: Covariate) -> tuple[Tensor, Tensor, Tensor]:
             smoothed = smooth(
                 functools.partial(self._sample, moment),
                 self.distribution,
@@ -130,6 +131,7 @@ class FenchelYoungLoss:
                 event_dim=self.event_dim,
                 chunk_size=self.chunk_size,
                 seed=seed,
+                check=False,
             )
             totals, difference, moments = smoothed(theta, theta, target, *args)
             k = {"none": 0, "diagonal": shape[1], "outer": shape[1] ** 2}[moment]
@@ -155,7 +157,7 @@ class FenchelYoungLoss:
         """The loss without noise, max over y of <theta, y - t>: that of a structured perceptron.
 
         Its gradient in `theta` is y*(theta) - t (for a minimiser the negative). It is 0 as soon as
-        the target wins, by however little.
+        the target wins, by any margin.
         """
         theta, scores, target, batch, event = self._checked(theta, target, args)
         elements = math.prod(batch)
@@ -190,7 +192,7 @@ class FenchelYoungLoss:
         target: Tensor,  # [m, *event]
         *args: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What is averaged: the loss and its size [m, 2], its slope [m, *event], its moment."""
+        """The averaged quantities: loss and its size [m, 2], slope [m, *event], and moment."""
         solution = call_solver(self.solver, z, args, self.vectorized)
         difference = solution - target if self.maximize else target - solution
         products = (z * difference).reshape(z.shape[0], math.prod(z.shape[1:]))
@@ -206,7 +208,7 @@ class FenchelYoungLoss:
         return totals, difference, moments
 
     def _check_direction(self, totals: Tensor) -> None:
-        """The optimum is never worse than the target, where the target is feasible."""
+        """The optimum is never worse than the target, if the target is feasible."""
         if not values_are_readable(totals):
             return
         loss, size = totals.reshape(-1, 2).unbind(-1)
@@ -240,7 +242,7 @@ def _check_target(target: object, theta: Tensor) -> Tensor:
         )
     if target.requires_grad:
         raise ValueError(
-            "target must not require grad, because the loss leaves out a term of the target alone, "
+            "target must not require grad, because the loss omits a term of the target, "
             "got a tensor that does; pass target.detach()"
         )
     return target
@@ -279,7 +281,7 @@ def fenchel_young_loss(
     distribution: AbstractDistribution,
     *,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
     maximize: bool = True,
     event_dim: int = 1,
@@ -288,39 +290,40 @@ def fenchel_young_loss(
     reduction: str = "mean",
     seed: int | Tensor | None = None,
 ) -> FenchelYoungLoss:
-    """Returns the perturbed Fenchel-Young loss of a solver: convex in the scores that it is given.
+    """Returns the perturbed Fenchel-Young loss of a solver, which is convex in the scores.
 
     For a solver y*(z) that maximises <z, y> over a set of vectors y, the loss of scores theta and a
     target t is
 
         loss(theta, t) = E[ max over y of <theta + L noise, y - t> ],
 
-    and with `maximize=False`, for one that minimises, E[max over y of <theta + L noise, t - y>].
-    Its gradient in theta is E[y*(theta + L noise)] - t (for a minimiser the negative): no score of
-    the noise is needed, and the solver is called once per sample (Berthet et al., "Learning with
-    differentiable perturbed optimizers", 2020, arXiv:2002.08676, section 4; Blondel, Martins and
-    Niculae, "Learning with Fenchel-Young losses", 2020).
+    and with `maximize=False`, for a solver that minimises, E[max over y of <theta + L noise, t -
+    y>]. Its gradient in theta is E[y*(theta + L noise)] - t (for a minimiser the negative): it
+    needs no score of the noise, and one call of the solver per sample.
 
-    The loss is never negative for a target in the convex hull of the set. For a target that is one
-    of its corners, as one-hot vectors, permutations and indicators of paths are, it falls to 0 as
-    the target wins by far, and is the Fenchel-Young loss itself. For targets within, averages of
-    solutions, it lies above that by a term of the target alone: as the cross entropy lies above the
-    divergence by the entropy. With Gumbel noise and `torchsmooth.hard.argmax` it is the cross
-    entropy of softmax(theta / scale), times the scale.
+    The loss is never negative for a target in the convex hull of the set. For a target that is a
+    corner of the hull, such as one-hot vectors, permutations and indicators of paths, it goes to 0
+    as the target wins by a growing margin, and is the Fenchel-Young loss itself. For targets inside
+    of the hull, averages of solutions, it exceeds the Fenchel-Young loss by a term that depends on
+    the target only, as the cross entropy exceeds the divergence by the entropy. With Gumbel noise
+    and `torchsmooth.hard.argmax` it is the cross entropy of softmax(theta / scale), times the
+    scale.
 
-    Value and gradient are averages over the same samples: at a fixed seed one is exactly the other
-    one's derivative. The gradients in `distribution.scale` and `distribution.scale_matrix` are
-    those of the formula too. Second derivatives are estimated by the score of the noise, with one
-    more call of the solver per sample (`create_graph=True`); under `torch.compile` there are none.
+    Value and gradient are averages over the same samples: at a fixed seed the gradient is exactly
+    the derivative of the value. The gradients in `distribution.scale` and
+    `distribution.scale_matrix` are those of the formula too. Second derivatives are estimated by
+    the score of the noise, with one more call of the solver per sample (`create_graph=True`); under
+    `torch.compile` there are none.
 
     **Arguments:**
 
     - `solver`: maps scores [m, *event] to solutions [m, *event], as `torchsmooth.hard.argmax` or
-        `rank` do; it may return NumPy arrays. It must be exact for all scores that the noise makes:
-        `torchsmooth.hard.shortest_path` raises weights to `min_weight`, so that there the noise
-        must be bounded (`Triangular`, `WignerSemicircle`) and its scale below the smallest weight.
-    - `distribution`: the law of the noise. It must have a mean, so not `Cauchy`. Where the mean is
-        not 0 (`Gumbel`), the loss is that of scores moved by it.
+        `rank` do; it may return NumPy arrays. It must be exact for all scores that the noise
+        produces: `torchsmooth.hard.shortest_path` raises weights to `min_weight`, so that there the
+        noise must be bounded (`Triangular`, `WignerSemicircle`) and its scale below the smallest
+        weight.
+    - `distribution`: the law of the noise. It must have a mean, which `Cauchy` has not. Where the
+        mean is not 0 (`Gumbel`), the loss is that of scores moved by it.
     - `num_samples`, `sampler`, `antithetic`, `event_dim`, `chunk_size`, `seed`: as for
         `torchsmooth.smooth`.
     - `maximize`: False if the solver minimises, as `torchsmooth.hard.shortest_path` does.
@@ -330,12 +333,16 @@ def fenchel_young_loss(
     **Returns:** a callable `loss(theta, target, *args)`. `theta` is a floating-point tensor
     [*batch, *event]; `target` a tensor of the same shape, of any real type. Tensors among `args`
     must start with the batch dimensions; they are expanded over the samples and passed to the
-    solver, others are passed as they are. It returns a scalar, or [*batch] for "none", of the dtype
-    of `theta`. Half types are computed in float32, which is also what the solver gets.
+    solver, others are passed unchanged. It returns a scalar, or [*batch] for "none", of the dtype
+    of `theta`. Half types are computed in float32, and the solver gets float32.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above; on the CPU also if
-    the solutions are worse than the target in every example, as they are with the wrong `maximize`.
-    What the solver raises is passed on.
+    **Raises:** TypeError or ValueError if an argument differs from this description; on the CPU
+    also if the solutions are worse than the target in every example, as they are with the wrong
+    `maximize`. Exceptions of the solver are passed on.
+
+    **Source:** Berthet et al., "Learning with differentiable perturbed optimizers", 2020
+    (arXiv:2002.08676), section 4; Blondel, Martins and Niculae, "Learning with Fenchel-Young
+    losses", 2020 (arXiv:1901.02324).
 
     >>> import torch, torchsmooth as ts
     >>> loss = ts.fenchel_young_loss(ts.hard.argmax, ts.Gumbel(), num_samples=4096, seed=0)

@@ -39,7 +39,7 @@ class _Interpolation(NoVmap):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         solution, theta, ctx.lambda_, ctx.maximize, ctx.solve, *args = inputs
         ctx.others = (None,) * (len(inputs) - 2)
-        # With the arguments, so that autograd sees if they are no more what they were.
+        # With the arguments, so that autograd detects if they were modified in place.
         ctx.save_for_backward(solution, theta, *(arg for arg in args if isinstance(arg, Tensor)))
 
     @staticmethod
@@ -54,7 +54,7 @@ class _Interpolation(NoVmap):
 
 @final
 class BlackBox:
-    """A solver with a gradient, `g(theta, *args)`: what `torchsmooth.blackbox` returns."""
+    """A solver with a gradient, `g(theta, *args)`, returned by `torchsmooth.blackbox`."""
 
     def __init__(
         self,
@@ -106,39 +106,41 @@ def blackbox(
 ) -> BlackBox:
     """Returns the solver with a gradient: that of an interpolation of the loss after it.
 
-    A solver y*(theta) that optimises <theta, y> over a finite set is piecewise constant. For the
-    gradient g of the loss in its solution, the loss is replaced by a continuous, piecewise linear
-    function of theta that lies below its linearisation at the solution and meets it where theta is
-    far from a change. The slope of that function takes one more solution:
+    A solver y*(theta) that optimises <theta, y> over a finite set is piecewise constant. Let g be
+    the gradient of the loss in the solution. The loss is replaced by a continuous, piecewise linear
+    function of theta. This function is below the linearisation of the loss at the solution, and
+    equals it where theta is far from a change. Its slope takes one more solution:
 
         for a minimiser   (y*(theta + lambda g) - y*(theta)) / lambda,
-        for a maximiser   (y*(theta) - y*(theta - lambda g)) / lambda
+        for a maximiser   (y*(theta) - y*(theta - lambda g)) / lambda.
 
-    (Vlastelica et al., "Differentiation of blackbox combinatorial solvers", ICLR 2020,
-    arXiv:1912.02175, algorithm 1). The value is the exact solution. There is no noise: the same
-    input gives the same gradient, which is 0 where no solution that is better for the loss comes
-    within reach.
+    The value is the exact solution. There is no noise: the same input gives the same gradient,
+    which is 0 where no solution that is better for the loss is within reach.
 
     **Arguments:**
 
     - `solver`: maps scores [m, *event] to solutions [m, *event], as `torchsmooth.hard.argmax`,
         `rank` and `shortest_path` do. It may return NumPy arrays. It is called once in the forward
         pass and once in the backward pass.
-    - `lambda_`: a number > 0, how far theta is moved: small values are faithful to the loss and
-        mostly 0, large values reach further. g scales with the loss, so lambda must be chosen anew
-        if the loss is averaged instead of summed.
+    - `lambda_`: a number > 0, how far theta is moved: with small values the gradient is faithful to
+        the loss and mostly 0, with large values it reaches further. g scales with the loss, so
+        lambda must be chosen anew if the loss is averaged instead of summed.
     - `maximize`: False if the solver minimises, as `torchsmooth.hard.shortest_path` does. With the
-        wrong one the function lies above the loss instead of below.
-    - `event_dim`: how many trailing dimensions of theta are one problem; the others are batch.
+        wrong value the function is above the loss instead of below.
+    - `event_dim`: how many trailing dimensions of theta are one problem; the leading ones are
+        batch.
     - `vectorized`: False if the solver takes one [*event] at a time.
 
     **Returns:** a callable `g(theta, *args)` from [*batch, *event] to [*batch, *event], of the
-    dtype of `theta`; half types are computed in float32, which is also what the solver gets.
-    Tensors among `args` must start with the batch dimensions, and are passed to the solver; others
-    are passed as they are. An example with a NaN or an infinity is NaN. Second derivatives raise.
+    dtype of `theta`; half types are computed in float32, and the solver gets float32. Tensors among
+    `args` must start with the batch dimensions, and are passed to the solver; others are passed
+    unchanged. An example with a NaN or an infinity is NaN. Second derivatives raise.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above. What the solver
-    raises is passed on.
+    **Raises:** TypeError or ValueError if an argument differs from this description. Exceptions of
+    the solver are passed on.
+
+    **Source:** Vlastelica et al., "Differentiation of blackbox combinatorial solvers", ICLR 2020
+    (arXiv:1912.02175), algorithm 1.
 
     >>> import torch, torchsmooth as ts
     >>> argmax = ts.blackbox(ts.hard.argmax, 2.0)

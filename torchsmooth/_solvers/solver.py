@@ -1,4 +1,4 @@
-"""Calling what a user gives as a solver: the maximiser, or minimiser, of a linear objective."""
+"""Calls a user's solver: the maximiser, or minimiser, of a linear objective."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._checks import check_floating
+from .._checks import check_event_dim, check_floating
 
 
 def check_solver(solver: object) -> Callable[..., Any]:
@@ -25,11 +25,7 @@ def describe_solver(solver: Callable[..., Any]) -> str:
 
 def check_scores(theta: object, event_dim: int) -> Tensor:
     theta = check_floating(theta, "theta")
-    if theta.ndim < event_dim:
-        raise ValueError(
-            f"theta must have at least event_dim={event_dim} dimensions, got shape "
-            f"{list(theta.shape)}; add dimensions, or pass a smaller event_dim"
-        )
+    check_event_dim(theta, event_dim, "theta")
     return theta
 
 
@@ -53,10 +49,10 @@ def check_solver_args(args: Sequence[Any], batch: Sequence[int]) -> None:
 def call_solver(
     solver: Callable[..., Any],
     points: Tensor,  # [m, *event]
-    args: Sequence[Any],  # tensors [m, ...], and what is passed on as it is
+    args: Sequence[Any],  # tensors [m, ...], and others that are passed unchanged
     vectorized: bool,
 ) -> Tensor:  # [m, *event], of the dtype of the points
-    """What the solver returns, without a graph, as a tensor like the points."""
+    """The solver's solutions, without a graph, as a tensor like the points."""
     if points.numel() == 0:
         return torch.zeros_like(points)
     points = points.clone()  # the solver may write into them, and they may be the user's own
@@ -72,7 +68,7 @@ def call_solver(
 
 
 def nan_unless_finite(values: Tensor, points: Tensor) -> Tensor:  # both [B, *event]
-    """NaN for an example with NaN or infinities, whatever the solver makes of it."""
+    """NaN for an example with NaN or infinities, whatever the solver returns for it."""
     finite = points.isfinite().reshape(points.shape[0], math.prod(points.shape[1:])).all(1)
     return torch.where(finite.reshape(-1, *(1,) * (points.ndim - 1)), values, torch.nan)
 
@@ -84,7 +80,7 @@ def _like(solution: Any, point: Tensor) -> Tensor:
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(
                 "solver must return a tensor or a NumPy array, got "
-                f"{type(solution).__name__}; return the solution alone"
+                f"{type(solution).__name__}; return only the solution"
             ) from error
     if solution.device != point.device:
         raise ValueError(

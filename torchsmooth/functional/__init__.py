@@ -1,25 +1,27 @@
-"""Algorithms with fused kernels: perturb, evaluate and reduce without storing the samples.
+"""Algorithms with fused kernels: they perturb, evaluate and reduce without storing the samples.
 
 Every function smooths the one of the same name in `torchsmooth.hard` and is differentiable in `x`
 and in `distribution.scale`. All take the same keywords:
 
 - `num_samples`: how many perturbed copies of `x` are evaluated. Memory does not grow with it.
-- `sampler`: where the uniform numbers come from, see `torchsmooth.samplers`.
+- `sampler`: the source of the uniform numbers, see `torchsmooth.samplers`.
 - `antithetic`: whether the samples come in mirror images u, 1 - u.
-- `covariate`: what is subtracted from a sample's outcome before it is multiplied with the score:
-    "none", "fx" (the outcome of the unperturbed `x`) or "loo" (the mean of the other samples; for
-    stratifying samplers the mean of all, whose bias falls with the sampler's error).
+- `covariate`: the baseline that is subtracted from a sample's outcome before it is multiplied with
+    the score: "none", "fx" (the outcome of the unperturbed `x`) or "loo" (the mean of the other
+    samples; for stratified samples the mean of all samples, whose bias falls with the sampler's
+    error).
 - `seed`: an int or an int64 tensor of one element; None draws one from torch's generator. The same
     seed gives the same uniform numbers on every device, for any number of threads.
 
 A distribution with a `scale_matrix`, or a `FromTorch` law, takes the generic road
-(`torchsmooth.smooth`), with the same result. Half types are computed in float32. A batch element
-whose row has a NaN or an infinity is NaN. What an argument must be is checked: TypeError and
-ValueError say what was expected, what came and what to do.
+(`torchsmooth.smooth`), with the same result. Half types are computed in float32. If the row of a
+batch element has a NaN or an infinity, its result is NaN. Arguments are checked: TypeError and
+ValueError name the argument, what was expected, what was given and what to do.
 
 Forward mode, `torch.vmap` (with a seed, the mapped dimension is batch) and second derivatives work
-in eager mode. The latter evaluate all samples again and need memory for them; under Laplace,
-triangular and Wigner noise they raise a ValueError. The page on estimators has the details.
+in eager mode. Second derivatives evaluate all samples again and need memory for them; under
+Laplace, triangular and Wigner noise they raise a ValueError. The page on estimators has the
+details.
 """
 
 from typing import NoReturn

@@ -1,4 +1,4 @@
-"""The road of every fused function: its checks, the op, and `torchsmooth.smooth` for other laws."""
+"""The road of every fused function: checks, the op, and `torchsmooth.smooth` for other laws."""
 
 import math
 from collections.abc import Callable
@@ -12,17 +12,18 @@ from .._dtypes import compute_dtype
 from .._kernels.fused_op import Drawing, Estimator, FusedOp
 from .._smoothing import smooth
 from .._smoothing.estimator import estimator
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
-from ..samplers import AbstractSampler, resolve_sampler, seed_tensor
+from ..samplers import AbstractSampler, resolve_sampler, sampler_for, seed_tensor
 
 
 class SamplingOptions(NamedTuple):
     """The keywords that all fused functions share."""
 
     num_samples: int
-    sampler: str | AbstractSampler
+    sampler: SamplerName | AbstractSampler
     antithetic: bool
-    covariate: str
+    covariate: Covariate
     seed: int | Tensor | None
 
 
@@ -35,19 +36,20 @@ def smooth_fused(
     op: Callable[[Drawing, Estimator], FusedOp],
     hard: Callable[[Tensor], Tensor],  # the same without noise, [*, *event] -> [*, *outcome]
 ) -> Tensor:  # [*batch, *outcome]
-    """The mean outcome over the noise: by the op, or by `smooth` where no kernel knows the law."""
+    """The mean outcome over the noise: by the op, or by `smooth` for laws without a kernel."""
     distribution = check_distribution(distribution)
     num_samples = check_int(options.num_samples, "num_samples", 1, 1024)
     antithetic = check_bool(options.antithetic, "antithetic")
     sampler = resolve_sampler(options.sampler)
     if distribution.name is None or distribution.scale_matrix is not None:
-        smoothed = smooth(hard, distribution, event_dim=event_dim, **options._asdict())
+        smoothed = smooth(hard, distribution, event_dim=event_dim, check=False, **options._asdict())
         outcome: Tensor = smoothed(x)
         return outcome
     split = x.ndim - event_dim
     batch, event = x.shape[:split], x.shape[split:]
     n = math.prod(event)
     sampler.validate(num_samples, n, antithetic)
+    sampler = sampler_for(sampler, n)
     how = estimator(options.covariate, sampler, antithetic, num_samples)
     dtype = compute_dtype(x.dtype)
     flat = split == 1  # so that nothing need be reshaped

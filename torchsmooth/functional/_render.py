@@ -1,9 +1,10 @@
-"""The renderer: images of a mesh, in the mean over the noise of the camera's pose."""
+"""The expected image of a mesh under noise of the camera's pose."""
 
 from torch import Tensor
 
 from .. import hard
 from .._kernels.render import RenderOp, View
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..hard._render import check_view
 from ..samplers import AbstractSampler
@@ -19,15 +20,15 @@ def render(
     image_size: int = 64,
     output: str = "silhouette",
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected image of a triangle mesh from perturbed `pose`.
 
-    Smooths `torchsmooth.hard.render`, which says what the camera sees (arXiv 2410.08125, section
-    4.4). The image is differentiable in the pose, and not in the mesh.
+    Smooths `torchsmooth.hard.render`, which describes the camera. The image is differentiable in
+    the pose, and not in the mesh.
 
     **Arguments:**
 
@@ -35,17 +36,19 @@ def render(
         field of view; angles in degrees.
     - `vertices`: floating-point tensor of shape [V, 3].
     - `faces`: integer tensor of shape [F, 3], indices of vertices.
-    - `distribution`: the law of the noise. The four numbers of a pose have units of their own: give
+    - `distribution`: the law of the noise. The four numbers of a pose have different units: pass
         `scale` as a tensor of four, or a `scale_matrix`.
     - `image_size`: N, rows and columns, 1 to 4096.
-    - `output`: "silhouette", "depth" or "lambert". The expected depth counts 0 where a sample shows
-        no surface.
-    - the others: see the top of `torchsmooth.functional`.
+    - `output`: "silhouette", "depth" or "lambert". In the expected depth, samples without a surface
+        count as 0.
+    - `num_samples`, `sampler`, `antithetic`, `covariate`, `seed`: see `torchsmooth.functional`.
 
     **Returns:** a tensor of shape [..., N, N] and the dtype of `pose`.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above; for values that
-    cannot be read without waiting for a device see `torchsmooth.hard.render`.
+    **Raises:** TypeError or ValueError if an argument differs from this description. For values
+    that cannot be read without waiting for a device see `torchsmooth.hard.render`.
+
+    **Source:** Petersen et al., arXiv 2410.08125, corollary 2 and section 4.4.
 
     >>> import torch, torchsmooth as ts
     >>> vertices = torch.tensor([[-1.0, -1.0, 0.0], [1.0, -1.0, 0.0], [0.0, 1.0, 0.0]])

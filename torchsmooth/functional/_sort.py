@@ -1,4 +1,4 @@
-"""The sort family: what can be asked of a sorted row, in the mean over the noise."""
+"""The sort family: expected properties of a sorted row of perturbed elements."""
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from .._checks import (
     check_quantile,
 )
 from .._kernels.sort import SortOp, SortTask
+from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..hard._sort import interpolate, sort_outcome_or_nan
 from ..samplers import AbstractSampler
@@ -18,7 +19,7 @@ from ._fused import SamplingOptions, smooth_fused
 
 
 def _rows(x: Tensor, dim: int) -> tuple[Tensor, int]:
-    """The checked argument with its dimension at the end, and where that was."""
+    """The checked argument with its dimension moved to the end, and the place that it had."""
     dim = check_dim(dim, check_floating(x, "x"))
     return _move(x, dim, x.ndim - 1), dim
 
@@ -51,14 +52,14 @@ def argsort(
     dim: int = -1,
     descending: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected permutation matrix that sorts perturbed `x`.
 
-    Smooths `torchsmooth.hard.argsort` (arXiv 2410.08125, section 4.2).
+    Smooths `torchsmooth.hard.argsort`.
 
     **Arguments:**
 
@@ -66,13 +67,15 @@ def argsort(
     - `distribution`: the law of the noise.
     - `dim`: the dimension to sort; the others are batch.
     - `descending`: whether the largest element comes first.
-    - the others: see the top of `torchsmooth.functional`.
+    - `num_samples`, `sampler`, `antithetic`, `covariate`, `seed`: see `torchsmooth.functional`.
 
     **Returns:** a tensor of shape [..., n, n] (the sorted dimension is moved to the end first) and
     the dtype of `x`. Entry [..., k, i] is the probability that element i is the k-th smallest
     (largest if `descending`); rows and columns sum to 1.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above.
+    **Raises:** TypeError or ValueError if an argument differs from this description.
+
+    **Source:** Petersen et al., arXiv 2410.08125, corollary 2 and section 4.2.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([0.0, 2.0], requires_grad=True)
@@ -98,28 +101,30 @@ def sort(
     dim: int = -1,
     descending: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected values of perturbed `x` in order: its expected order statistics.
 
-    Smooths `torchsmooth.hard.sort`. Not the same as `argsort(x, ...) @ x`: the values are those of
-    the perturbed elements.
+    Smooths `torchsmooth.hard.sort`. The result differs from `argsort(x, ...) @ x`, because the
+    values are those of the perturbed elements.
 
     **Arguments:**
 
     - `x`: floating-point tensor of shape [..., n].
     - `distribution`: the law of the noise. Under Cauchy noise the first and the last order
-        statistics have no expectation, and their estimates do not settle.
+        statistic have no expectation, and their estimates do not converge.
     - `dim`: the dimension to sort; the others are batch.
     - `descending`: whether the largest value comes first.
-    - the others: see the top of `torchsmooth.functional`.
+    - `num_samples`, `sampler`, `antithetic`, `covariate`, `seed`: see `torchsmooth.functional`.
 
     **Returns:** a tensor of the shape and the dtype of `x`.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above.
+    **Raises:** TypeError or ValueError if an argument differs from this description.
+
+    **Source:** Petersen et al., arXiv 2410.08125, corollary 2.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([5.0, 0.0, 9.0])
@@ -140,9 +145,9 @@ def rank(
     dim: int = -1,
     descending: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected rank of every element of perturbed `x`, counted from 1.
@@ -155,11 +160,13 @@ def rank(
     - `distribution`: the law of the noise.
     - `dim`: the dimension to rank along; the others are batch.
     - `descending`: whether the largest element has rank 1.
-    - the others: see the top of `torchsmooth.functional`.
+    - `num_samples`, `sampler`, `antithetic`, `covariate`, `seed`: see `torchsmooth.functional`.
 
     **Returns:** a tensor of the shape and the dtype of `x`; ranks sum to n (n + 1) / 2.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above.
+    **Raises:** TypeError or ValueError if an argument differs from this description.
+
+    **Source:** Petersen et al., arXiv 2410.08125, corollary 2.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([1.0, 1.0])
@@ -179,26 +186,28 @@ def argmax(
     *,
     dim: int = -1,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the probability of every element of perturbed `x` to be the largest.
 
     Smooths `torchsmooth.hard.argmax`, the one-hot vector of the largest element. Under Gumbel noise
-    it is softmax(x / scale), for which nobody needs samples.
+    the result is softmax(x / scale), which `torchsmooth.soft.argmax` computes without samples.
 
     **Arguments:**
 
     - `x`: floating-point tensor of shape [..., n].
     - `distribution`: the law of the noise.
     - `dim`: the dimension to search; the others are batch.
-    - the others: see the top of `torchsmooth.functional`.
+    - `num_samples`, `sampler`, `antithetic`, `covariate`, `seed`: see `torchsmooth.functional`.
 
     **Returns:** a tensor of the shape and the dtype of `x`; it sums to 1 along `dim`.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above.
+    **Raises:** TypeError or ValueError if an argument differs from this description.
+
+    **Source:** Petersen et al., arXiv 2410.08125, corollary 2.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([0.0, 2.0])
@@ -221,30 +230,32 @@ def topk(
     dim: int = -1,
     largest: bool = True,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the first `k` rows of the expected permutation matrix that sorts perturbed `x`.
 
-    Smooths `torchsmooth.hard.topk`. Summed over the rows it is every element's probability to be
+    Smooths `torchsmooth.hard.topk`. The sum over the rows is every element's probability to be
     among the `k` largest.
 
     **Arguments:**
 
     - `x`: floating-point tensor of shape [..., n].
-    - `k`: how many elements, 0 to n.
+    - `k`: the number of elements, 0 to n.
     - `distribution`: the law of the noise.
     - `dim`: the dimension to search; the others are batch.
-    - `largest`: whether the largest come first, or the smallest.
-    - the others: see the top of `torchsmooth.functional`.
+    - `largest`: whether the largest elements come first, or the smallest.
+    - `num_samples`, `sampler`, `antithetic`, `covariate`, `seed`: see `torchsmooth.functional`.
 
     **Returns:** a tensor of shape [..., k, n] (the searched dimension is moved to the end first)
     and the dtype of `x`. Entry [..., r, i] is the probability that element i is the r-th largest
     (smallest unless `largest`).
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above.
+    **Raises:** TypeError or ValueError if an argument differs from this description.
+
+    **Source:** Petersen et al., arXiv 2410.08125, corollary 2.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([0.0, 8.0, 4.0])
@@ -266,27 +277,29 @@ def median(
     dim: int = -1,
     keepdim: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected median of perturbed `x`.
 
-    Smooths `torchsmooth.hard.median`: of an even number of elements, the lower one of the two in
-    the middle is taken, as in torch.
+    Smooths `torchsmooth.hard.median`: of an even number of elements it takes the lower one of the
+    two in the middle, as torch does.
 
     **Arguments:**
 
     - `x`: floating-point tensor of shape [..., n], n at least 1.
     - `distribution`: the law of the noise.
     - `dim`: the dimension to take the median of; the others are batch.
-    - `keepdim`: whether `dim` stays, with size 1.
-    - the others: see the top of `torchsmooth.functional`.
+    - `keepdim`: whether `dim` is kept, with size 1.
+    - `num_samples`, `sampler`, `antithetic`, `covariate`, `seed`: see `torchsmooth.functional`.
 
     **Returns:** a tensor of the shape of `x` without `dim`, and its dtype.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above.
+    **Raises:** TypeError or ValueError if an argument differs from this description.
+
+    **Source:** Petersen et al., arXiv 2410.08125, corollary 2.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([5.0, 0.0, 900.0])
@@ -310,9 +323,9 @@ def quantile(
     dim: int = -1,
     keepdim: bool = False,
     num_samples: int = 1024,
-    sampler: str | AbstractSampler = "sobol",
+    sampler: SamplerName | AbstractSampler = "auto",
     antithetic: bool = False,
-    covariate: str = "loo",
+    covariate: Covariate = "loo",
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Returns the expected quantile of perturbed `x`, interpolated linearly as in torch.
@@ -325,13 +338,15 @@ def quantile(
     - `q`: a number in [0, 1], or a tensor of such numbers with at most one dimension.
     - `distribution`: the law of the noise.
     - `dim`: the dimension to take the quantile of; the others are batch.
-    - `keepdim`: whether `dim` stays, with size 1.
-    - the others: see the top of `torchsmooth.functional`.
+    - `keepdim`: whether `dim` is kept, with size 1.
+    - `num_samples`, `sampler`, `antithetic`, `covariate`, `seed`: see `torchsmooth.functional`.
 
     **Returns:** a tensor of the shape of `x` without `dim`, and its dtype; for `q` of shape [Q],
     with Q in front.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above.
+    **Raises:** TypeError or ValueError if an argument differs from this description.
+
+    **Source:** Petersen et al., arXiv 2410.08125, corollary 2.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([5.0, 0.0, 9.0])

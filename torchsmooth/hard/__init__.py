@@ -1,6 +1,6 @@
-"""The exact algorithms themselves: batched, and without a gradient.
+"""The exact algorithms: batched, and without a gradient.
 
-They are what `torchsmooth.functional` smooths, under the same names. A row with a NaN gives NaN.
+`torchsmooth.functional` smooths them, under the same names. A row with a NaN gives NaN.
 """
 
 from typing import NoReturn

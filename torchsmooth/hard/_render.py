@@ -17,7 +17,7 @@ MOST_PIXELS = 4096
 
 
 class View(NamedTuple):
-    """What is rendered, as the ops take it."""
+    """The arguments of rendering, as the ops take them."""
 
     poses: Tensor  # [R, 4]
     vertices: Tensor  # [V, 3]
@@ -34,31 +34,31 @@ def render(
     image_size: int = 64,
     output: str = "silhouette",
 ) -> Tensor:
-    """Returns the images that a pinhole camera has of a triangle mesh.
+    """Returns the images that a pinhole camera sees of a triangle mesh.
 
-    The camera stands at d (cos e sin a, sin e, -cos e cos a), looks at the origin, and has the
-    second coordinate as its vertical. Rows are counted from the top, columns from the left.
+    The camera is at d (cos e sin a, sin e, -cos e cos a) and looks at the origin; the second
+    coordinate is its vertical. Rows are counted from the top, columns from the left.
 
     **Arguments:**
 
     - `pose`: floating-point tensor of shape [..., 4]: distance d, elevation e, azimuth a, and half
-        the field of view v; angles in degrees. Any finite pose will do: d is clamped to >= 0.05 and
-        v to [0.5, 85]; at the poles the horizon is the limit from below.
+        the field of view v; angles in degrees. Any finite pose is valid: d is clamped to >= 0.05
+        and v to [0.5, 85]; at the poles the horizon is the limit from below.
     - `vertices`: floating-point tensor of shape [V, 3], finite.
     - `faces`: integer tensor of shape [F, 3], indices of vertices. Meshes may be open: both sides
-        of a face are seen.
+        of a face are visible.
     - `image_size`: N, rows and columns, 1 to 4096.
     - `output`: "silhouette": 1 where there is a surface; "depth": its distance along the camera's
-        axis; "lambert": the cosine, without its sign, between its normal and the camera's axis, the
-        light that it reflects from a lamp far behind the camera. Where there is none: 0.
+        axis; "lambert": the absolute cosine between its normal and the camera's axis, which is the
+        light that it reflects from a lamp far behind the camera. Pixels without a surface are 0.
 
-    **Returns:** a tensor of shape [..., N, N] and the dtype of `pose`. A pixel has what is seen at
-    its center, (2 i + 1 - N) / N for pixel i of [-1, 1]. Of a center on an edge that two faces
-    share, one of them has it: the right one, or the lower one if the edge is level (the top-left
-    rule). What is nearer than 0.01 along the axis is cut off. Half types are computed in float32. A
-    pose with a NaN or an infinity is NaN. It carries no gradient.
+    **Returns:** a tensor of shape [..., N, N] and the dtype of `pose`. A pixel shows the point at
+    its center, which is (2 i + 1 - N) / N in [-1, 1] for pixel i. A center on an edge that two
+    faces share belongs to one of them: to the right one, or to the lower one if the edge is level
+    (the top-left rule). Surfaces nearer than 0.01 along the axis are cut off. Half types are
+    computed in float32. A pose with a NaN or an infinity gives NaN. The result carries no gradient.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above. Where values
+    **Raises:** TypeError or ValueError if an argument differs from this description. Where values
     cannot be read without waiting for a device, a mesh that is not finite, or that has faces beyond
     its vertices, gives NaN instead.
 
@@ -129,12 +129,12 @@ def check_view(
     if output not in OUTPUTS:
         raise ValueError(
             f"output must be one of {', '.join(map(repr, OUTPUTS))}, got {output!r}; pass "
-            "'silhouette' for the outline alone"
+            "'silhouette' for the outline only"
         )
     dtype = compute_dtype(poses.dtype)
     rows = poses.reshape(math.prod(poses.shape[:-1]), 4).to(dtype)
     points = points.detach().to(dtype).contiguous()
-    # Of unsigned types torch compares bytes alone.
+    # torch cannot compare unsigned integers other than bytes.
     faces = faces.long()
     count = points.shape[0]
     outside = ((faces < 0) | (faces >= count)).any()

@@ -1,4 +1,4 @@
-"""Shortest paths: on grids, whose cells cost something, and on graphs, whose edges do."""
+"""Shortest paths: on grids, whose cells have costs, and on graphs, whose edges have costs."""
 
 import math
 from collections.abc import Sequence
@@ -22,25 +22,28 @@ def shortest_path(
     """Returns the cells of the cheapest path through a grid, as a 0/1 indicator.
 
     The cost of a path is the sum of the weights of its cells, both ends included. The path is that
-    of Dijkstra, "A note on two problems in connexion with graphs", 1959, for the clamped weights.
+    of Dijkstra's algorithm for the clamped weights.
 
     **Arguments:**
 
-    - `weights`: floating-point tensor of shape [..., H, W], what each cell costs.
-    - `neighbors`: 8 for steps to all cells around, 4 for steps along rows and columns alone.
+    - `weights`: floating-point tensor of shape [..., H, W], the cost of each cell.
+    - `neighbors`: 8 for steps to all surrounding cells, 4 for steps along rows and columns only.
     - `source`, `target`: the (row, column) of both ends; negative ones count from the end.
-    - `min_weight`: what a cell costs at least, >= 0; smaller weights, negative ones too, are raised
+    - `min_weight`: the least cost of a cell, >= 0; smaller weights, negative ones too, are raised
         to it.
 
-    **Returns:** a tensor of the shape and the dtype of `weights`: 1 on the path, else 0. Going back
-    from the target, each cell is entered from the neighbor that is cheapest to reach; between
-    equals the first in row-major order is taken. Costs are added in the type of `weights` (half
-    types: in float32), from the source on and without the source's own, and each step raises them
-    at least to the next number; weights are clamped above at 1 / (4 H W) of the largest number. So
-    a path is always connected and simple, and optimal to rounding. A grid with a NaN or an infinity
-    is NaN. It carries no gradient.
+    **Returns:** a tensor of the shape and the dtype of `weights`: 1 on the path, else 0. A grid
+    with a NaN or an infinity is NaN. The result carries no gradient.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above.
+    Backwards from the target, each cell is entered from the neighbor that is cheapest to reach; of
+    equal ones the first in row-major order is taken. Costs are added in the type of `weights` (half
+    types: in float32), beginning at the source and without the source's own cost, and each step
+    raises them at least to the next number. Weights are clamped above at 1 / (4 H W) of the largest
+    number. A path is therefore always connected and simple, and optimal to rounding.
+
+    **Raises:** TypeError or ValueError if an argument differs from this description.
+
+    **Source:** Dijkstra, "A note on two problems in connexion with graphs", 1959.
 
     >>> import torch, torchsmooth as ts
     >>> ts.hard.shortest_path(torch.tensor([[1.0, 9.0, 9.0], [1.0, 9.0, 1.0], [9.0, 1.0, 1.0]]))
@@ -66,28 +69,30 @@ def shortest_path_graph(
 ) -> Tensor:
     """Returns the edges of the cheapest path through a directed graph, as a 0/1 indicator.
 
-    The graph is given in compressed sparse rows, as `scipy.sparse.csr_array` has it; an undirected
-    edge is two directed ones. The path is that of Dijkstra, "A note on two problems in connexion
-    with graphs", 1959, for the clamped weights.
+    The graph has compressed sparse rows, as `scipy.sparse.csr_array`; an undirected edge is two
+    directed ones. The path is that of Dijkstra's algorithm for the clamped weights.
 
     **Arguments:**
 
-    - `edge_weights`: floating-point tensor of shape [..., E], what each edge costs.
+    - `edge_weights`: floating-point tensor of shape [..., E], the cost of each edge.
     - `indptr`: integers of shape [V + 1]: the edges that leave node u are those from `indptr[u]` to
         `indptr[u + 1]`, the latter excluded.
     - `indices`: integers of shape [E]: the node at which each edge ends.
     - `source`, `target`: the nodes at both ends; negative ones count from the end.
-    - `min_weight`: what an edge costs at least, >= 0; smaller weights, negative ones too, are
-        raised to it.
+    - `min_weight`: the least cost of an edge, >= 0; smaller weights, negative ones too, are raised
+        to it.
 
-    **Returns:** a tensor of the shape and the dtype of `edge_weights`: 1 on the path, else 0. Going
-    back from the target, each node is entered by the edge over which it is cheapest to reach;
-    between equals the first one is taken. Costs are added as by `shortest_path`. A row with a NaN
-    or an infinity is NaN. It carries no gradient.
+    **Returns:** a tensor of the shape and the dtype of `edge_weights`: 1 on the path, else 0.
+    Backwards from the target, each node is entered by the edge over which it is cheapest to reach;
+    of equal ones the first is taken. Costs are added as by `shortest_path`. A row with a NaN or an
+    infinity is NaN. The result carries no gradient.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above, and ValueError if
-    no path leads to the target. Values are checked on the CPU in eager mode alone: else wrong
-    indices are undefined, and the indicator of a path that does not exist is NaN.
+    **Raises:** TypeError or ValueError if an argument differs from this description. Also
+    ValueError if no path leads to the target. Values are checked on the CPU in eager mode only;
+    elsewhere the result of wrong indices is undefined, and the indicator of a path that does not
+    exist is NaN.
+
+    **Source:** Dijkstra, "A note on two problems in connexion with graphs", 1959.
 
     >>> import torch, torchsmooth as ts
     >>> indptr = torch.tensor([0, 2, 3, 3])  # 0 -> 1, 0 -> 2, 1 -> 2

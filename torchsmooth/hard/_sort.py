@@ -1,4 +1,4 @@
-"""The sort family: what can be asked of a sorted row."""
+"""The sort family: properties of a sorted row."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from .._kernels.reference.sort import sort_outcome
 
 
 def sort_outcome_or_nan(y: Tensor, descending: bool, output: str, first: int, last: int) -> Tensor:
-    """The same, with NaN for a row that has one."""
+    """`sort_outcome`, with NaN for a row that has one."""
     outcome = sort_outcome(y, descending, output, first, last)
     bad = y.isnan().any(-1)
     return torch.where(
@@ -25,7 +25,7 @@ def sort_outcome_or_nan(y: Tensor, descending: bool, output: str, first: int, la
 
 
 def _rows(x: Tensor, dim: int) -> tuple[Tensor, int]:
-    """The checked argument with its dimension at the end, and where that was."""
+    """The checked argument with its dimension moved to the end, and the place that it had."""
     x = check_floating(x, "x").detach()
     dim = check_dim(dim, x)
     return x.movedim(dim, -1), dim
@@ -37,14 +37,15 @@ def argsort(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
     **Arguments:**
 
     - `x`: floating-point tensor of shape [..., n].
-    - `dim`: the dimension to sort.
+    - `dim`: the dimension to sort; the others are batch.
     - `descending`: whether the largest element comes first.
 
     **Returns:** a tensor of shape [..., n, n] and the dtype of `x` (the sorted dimension is moved
     to the end first). Entry [..., k, i] is 1 if element i is the k-th smallest (largest if
-    `descending`), else 0. Ties go to the lower index. It carries no gradient.
+    `descending`), else 0. Ties go to the lower index. It carries no gradient. A row with a NaN
+    gives NaN.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above.
+    **Raises:** TypeError or ValueError if an argument differs from this description.
 
     >>> import torch, torchsmooth as ts
     >>> ts.hard.argsort(torch.tensor([0.3, -1.0, 0.2]))
@@ -60,7 +61,16 @@ def argsort(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
 def sort(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
     """Returns the values of `x` in order, as `torch.sort(x, dim).values` without a gradient.
 
-    Shapes, arguments and errors: see `torchsmooth.functional.sort`.
+    **Arguments:**
+
+    - `x`: floating-point tensor of shape [..., n].
+    - `dim`: the dimension to sort; the others are batch.
+    - `descending`: whether the largest value comes first.
+
+    **Returns:** a tensor of the shape and the dtype of `x`. It carries no gradient. A row with a
+    NaN gives NaN.
+
+    **Raises:** TypeError or ValueError if an argument differs from this description.
 
     >>> import torch, torchsmooth as ts
     >>> ts.hard.sort(torch.tensor([3.0, 1.0, 2.0]), descending=True)
@@ -74,8 +84,19 @@ def sort(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
 def rank(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
     """Returns the rank of every element, counted from 1, smallest first (largest if `descending`).
 
-    As `scipy.stats.rankdata(x, method="ordinal")`: of equal elements the one with the lower index
-    has the lower rank. Shapes, arguments and errors: see `torchsmooth.functional.rank`.
+    The result is that of `scipy.stats.rankdata(x, method="ordinal")`: of equal elements the one
+    with the lower index has the lower rank.
+
+    **Arguments:**
+
+    - `x`: floating-point tensor of shape [..., n].
+    - `dim`: the dimension to rank along; the others are batch.
+    - `descending`: whether the largest element has rank 1.
+
+    **Returns:** a tensor of the shape and the dtype of `x`. It carries no gradient. A row with a
+    NaN gives NaN.
+
+    **Raises:** TypeError or ValueError if an argument differs from this description.
 
     >>> import torch, torchsmooth as ts
     >>> ts.hard.rank(torch.tensor([0.3, -1.0, 0.2]))
@@ -89,7 +110,15 @@ def rank(x: Tensor, *, dim: int = -1, descending: bool = False) -> Tensor:
 def argmax(x: Tensor, *, dim: int = -1) -> Tensor:
     """Returns the one-hot vector of the largest element; ties go to the lower index.
 
-    Shapes, arguments and errors: see `torchsmooth.functional.argmax`.
+    **Arguments:**
+
+    - `x`: floating-point tensor of shape [..., n].
+    - `dim`: the dimension to search; the others are batch.
+
+    **Returns:** a tensor of the shape and the dtype of `x`. It carries no gradient. A row with a
+    NaN gives NaN.
+
+    **Raises:** TypeError or ValueError if an argument differs from this description.
 
     >>> import torch, torchsmooth as ts
     >>> ts.hard.argmax(torch.tensor([0.3, -1.0, 0.2]))
@@ -103,7 +132,18 @@ def argmax(x: Tensor, *, dim: int = -1) -> Tensor:
 def topk(x: Tensor, k: int, *, dim: int = -1, largest: bool = True) -> Tensor:
     """Returns one-hot vectors of the `k` largest elements (smallest unless `largest`), in order.
 
-    Shapes, arguments and errors: see `torchsmooth.functional.topk`.
+    **Arguments:**
+
+    - `x`: floating-point tensor of shape [..., n].
+    - `k`: the number of elements, 0 to n.
+    - `dim`: the dimension to search; the others are batch.
+    - `largest`: whether the largest elements come first, or the smallest.
+
+    **Returns:** a tensor of shape [..., k, n] and the dtype of `x` (the searched dimension is moved
+    to the end first). Ties go to the lower index. It carries no gradient. A row with a NaN gives
+    NaN.
+
+    **Raises:** TypeError or ValueError if an argument differs from this description.
 
     >>> import torch, torchsmooth as ts
     >>> ts.hard.topk(torch.tensor([0.3, -1.0, 0.2]), 2)
@@ -118,7 +158,16 @@ def topk(x: Tensor, k: int, *, dim: int = -1, largest: bool = True) -> Tensor:
 def median(x: Tensor, *, dim: int = -1, keepdim: bool = False) -> Tensor:
     """Returns the median, the lower of the two if the number of elements is even.
 
-    Shapes, arguments and errors: see `torchsmooth.functional.median`.
+    **Arguments:**
+
+    - `x`: floating-point tensor of shape [..., n], n at least 1.
+    - `dim`: the dimension to take the median of; the others are batch.
+    - `keepdim`: whether `dim` is kept, with size 1.
+
+    **Returns:** a tensor of the shape of `x` without `dim`, and its dtype. It carries no gradient.
+    A row with a NaN gives NaN.
+
+    **Raises:** TypeError or ValueError if an argument differs from this description.
 
     >>> import torch, torchsmooth as ts
     >>> ts.hard.median(torch.tensor([0.3, -1.0, 0.2, 5.0]))
@@ -134,7 +183,20 @@ def median(x: Tensor, *, dim: int = -1, keepdim: bool = False) -> Tensor:
 def quantile(x: Tensor, q: float | Tensor, *, dim: int = -1, keepdim: bool = False) -> Tensor:
     """Returns quantiles, interpolated linearly between two elements, as `torch.quantile`.
 
-    Shapes, arguments and errors: see `torchsmooth.functional.quantile`.
+    **Arguments:**
+
+    - `x`: floating-point tensor of shape [..., n], n at least 1.
+    - `q`: a number in [0, 1], or a tensor of such numbers with at most one dimension.
+    - `dim`: the dimension to take the quantile of; the others are batch.
+    - `keepdim`: whether `dim` is kept, with size 1.
+
+    **Returns:** a tensor of the shape of `x` without `dim`, and its dtype; for `q` of shape [Q],
+    with Q in front. It carries no gradient. A row with a NaN gives NaN.
+
+    **Raises:** TypeError or ValueError if an argument differs from this description.
+
+    **Source:** definition 7 of Hyndman and Fan, "Sample quantiles in statistical packages", The
+    American Statistician 50, 1996.
 
     >>> import torch, torchsmooth as ts
     >>> ts.hard.quantile(torch.tensor([1.0, 2.0, 4.0]), 0.75)
@@ -155,7 +217,7 @@ def interpolate(
     n: int,
     keepdim: int | None,
 ) -> Tensor:  # [...] for one q, [Q, ...] for [Q]
-    """Quantiles of n elements from their order statistics; `keepdim` says where to keep a 1."""
+    """Quantiles of n elements from their order statistics; `keepdim` is the place of a kept 1."""
     last = values.shape[-1] - 1
     if not isinstance(q, Tensor):
         place = q * (n - 1) - first

@@ -1,4 +1,4 @@
-"""Triangle meshes to render: the Utah teapot, and those of files."""
+"""Triangle meshes for rendering: the Utah teapot, and meshes of files."""
 
 from typing import NoReturn
 

@@ -8,20 +8,29 @@ from ._mesh import Mesh
 
 
 def load(path: str | os.PathLike[str]) -> Mesh:
-    """Returns the triangles of an OBJ, PLY or STL file, or of another one that trimesh can read.
+    """Returns the triangles of an OBJ, PLY or STL file, or of another format that trimesh can read.
 
     Polygons with more corners are cut into triangles as if they were convex; materials and normals
-    are left out.
+    are ignored.
 
     **Arguments:**
 
-    - `path`: where the file is, a str or an os.PathLike; its suffix says what it is.
+    - `path`: the path of the file, a str or an os.PathLike; its suffix gives the format.
 
     **Returns:** the mesh, in float32, in the units and with the axes of the file.
 
     **Raises:** ImportError if trimesh is not installed: `pip install torchsmooth[meshes]`.
-    TypeError if `path` is none. FileNotFoundError if there is no such file. ValueError if it cannot
-    be read, has no triangles, or has vertices that are not finite.
+    TypeError if `path` is of another type. FileNotFoundError if the file does not exist. ValueError
+    if it cannot be read, has no triangles, or has vertices that are not finite.
+
+    >>> import pathlib, tempfile, torchsmooth as ts
+    >>> triangle = "v 0 0 0\\nv 1 0 0\\nv 0 1 0\\nf 1 2 3\\n"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "triangle.obj")
+    ...     _ = path.write_text(triangle)
+    ...     mesh = ts.meshes.load(path)
+    >>> mesh.faces
+    tensor([[0, 1, 2]])
     """
     try:
         import trimesh
@@ -37,12 +46,12 @@ def load(path: str | os.PathLike[str]) -> Mesh:
     name = os.fspath(path)
     if not os.path.isfile(name):
         raise FileNotFoundError(
-            f"path must be a file with a mesh, got {name!r}, which is none; give the path of an "
+            f"path must be an existing file with a mesh, got {name!r}; give the path of an "
             "OBJ, PLY or STL file"
         )
     try:
         mesh = trimesh.load_mesh(name, process=False)
-    except Exception as error:  # the readers of other formats fail in ways of their own
+    except Exception as error:  # each format's reader raises other exceptions
         raise ValueError(
             f"path must be a file that trimesh can read, got {name!r}: {type(error).__name__}: "
             f"{error}; export the mesh as OBJ, PLY or STL"

@@ -1,4 +1,4 @@
-"""What a mesh is."""
+"""A triangle mesh."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 class Mesh(NamedTuple):
-    """Triangles, as `torchsmooth.hard.render` takes them.
+    """A triangle mesh, as `torchsmooth.hard.render` takes it.
+
+    **Arguments:**
 
     - `vertices`: floating-point tensor of shape [V, 3]; the second coordinate is the vertical.
     - `faces`: int64 tensor of shape [F, 3], indices of vertices.
@@ -23,8 +25,7 @@ class Mesh(NamedTuple):
     faces: Tensor
 
     def normalized(self) -> Mesh:
-        """The mesh moved and scaled so that its box has the origin in its middle and a longest side
-        of 2.
+        """Returns the mesh, with the center of its box at the origin and a longest side of 2.
 
         **Raises:** ValueError if the mesh has no extent, or one that is not finite.
         """

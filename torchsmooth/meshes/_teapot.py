@@ -1,8 +1,7 @@
 """The Utah teapot.
 
-Martin Newell, "The utilization of procedure models in digital image synthesis", University of Utah,
-1975. The control points are those that are published as his data set, with the bottom that was
-added to it.
+The control points are those of Newell's published data set, with the bottom that was added to it
+later.
 """
 
 import torch
@@ -111,18 +110,21 @@ def patches() -> Tensor:
 def teapot(level: int = 8) -> Mesh:
     """Returns the Utah teapot, tessellated: 32 Bezier patches of level x level x 2 triangles.
 
-    Handle, spout and lid are surfaces of their own that meet the body or hang over it, as Newell
-    made them: the mesh is open at their ends.
+    Handle, spout and lid are separate surfaces that meet the body or overhang it, as in the
+    original: the mesh is open at their ends.
 
     **Arguments:**
 
-    - `level`: pieces that each side of a patch is cut into, at least 1.
+    - `level`: the number of pieces of each side of a patch, at least 1.
 
-    **Returns:** the mesh in float32, with one vertex where patches meet and without triangles that
-    have no area: 64 level^2 - 8 level of them. The teapot stands on the plane y = 0 around the
-    vertical axis, is 3.15 high, and its spout points along x.
+    **Returns:** the mesh in float32, with one vertex where patches meet and without triangles of
+    zero area: 64 level^2 - 8 level triangles. The teapot is on the plane y = 0 around the vertical
+    axis, is 3.15 high, and its spout points along x.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above.
+    **Raises:** TypeError or ValueError if an argument differs from this description.
+
+    **Source:** Newell, "The utilization of procedure models in digital image synthesis", University
+    of Utah, 1975.
 
     >>> import torchsmooth as ts
     >>> mesh = ts.meshes.teapot(level=2)

@@ -1,62 +1,53 @@
-"""Layers: what `torchsmooth.soft`, `functional` and `smooth` compute, as `torch.nn.Module`s."""
+"""Layers: what `torchsmooth.soft`, `functional` and `smooth` compute, as `torch.nn.Module`s.
+
+A layer has the name of its function: `ArgSort` is the layer of `torchsmooth.functional.argsort`,
+and `SoftRound` that of `torchsmooth.soft.round`. There are two exceptions: `SoftWhile` is the layer
+of `torchsmooth.soft.while_loop`, and `GumbelSoftmax` that of `torchsmooth.soft.gumbel_softmax`.
+
+Layers take the arguments of their functions, under the same names and in the same order, without
+the inputs, which are what a layer is called with. Layers with noise also take `learn_scale` and
+`eval_mode`.
+"""
 
 from typing import NoReturn
 
 from .._names import unknown_name
-from ._argmax import ArgMax
-from ._argsort import ArgSort
-from ._blackbox import BlackBox
-from ._exponential_scale import ExponentialScale
-from ._fenchel_young_loss import FenchelYoungLoss
-from ._median import Median
-from ._quantile import Quantile
-from ._rank import Rank
-from ._renderer import Renderer
+from ._elementwise_layer import AbstractElementwiseLayer
+from ._fenchel_young import FenchelYoungLoss
+from ._interpolation import BlackBox
+from ._layer import AbstractLayer
+from ._reduction_layer import AbstractReductionLayer
+from ._render import Render
 from ._sampled_layer import AbstractSampledLayer
-from ._scale_schedule import AbstractScaleSchedule
-from ._shortest_path import ShortestPath
+from ._schedule import AbstractScaleSchedule, ExponentialScale
+from ._shortest_path import ShortestPath, ShortestPathGraph
 from ._smooth import Smooth
 from ._smoothing_layer import AbstractSmoothingLayer
-from ._soft import (
-    AbstractElementwiseLayer,
-    AbstractReductionLayer,
-    GumbelSoftmax,
+from ._soft_bisection import SoftBisect, SoftImplicitBisect
+from ._soft_comparisons import SoftEqual, SoftGreater, SoftLess, SoftMaximum, SoftMinimum
+from ._soft_control_flow import SoftCond, SoftWhile
+from ._soft_elementwise import (
     SoftAbs,
-    SoftAMax,
-    SoftAMaxQuadrature,
-    SoftAMin,
-    SoftAMinQuadrature,
-    SoftArgMax,
-    SoftArgMaxQuadrature,
-    SoftArgMin,
-    SoftArgMinQuadrature,
-    SoftBranch,
-    SoftCeil,
     SoftClamp,
-    SoftEqual,
-    SoftFloor,
-    SoftGreater,
     SoftHardshrink,
     SoftHeaviside,
-    SoftLess,
     SoftLogHeaviside,
-    SoftMaximum,
-    SoftMinimum,
-    SoftQuantize,
     SoftReLU,
-    SoftRound,
     SoftSign,
     SoftThreshold,
-    SoftTopKMaskQuadrature,
-    SoftTrunc,
-    StraightThrough,
 )
-from ._sort import Sort
-from ._topk import TopK
+from ._soft_grid_search import SoftGridSearch
+from ._soft_indexing import SoftTake, SoftTakeAlongDim
+from ._soft_reductions import SoftAMax, SoftAMin, SoftArgMax, SoftArgMin, SoftTopKMask
+from ._soft_rounding import SoftCeil, SoftFloor, SoftQuantize, SoftRound, SoftTrunc
+from ._soft_sampling import GumbelSoftmax
+from ._sort import ArgMax, ArgSort, Median, Quantile, Rank, Sort, TopK
+from ._straight_through import StraightThrough
 
 
 __all__ = [
     "AbstractElementwiseLayer",
+    "AbstractLayer",
     "AbstractReductionLayer",
     "AbstractSampledLayer",
     "AbstractScaleSchedule",
@@ -70,26 +61,26 @@ __all__ = [
     "Median",
     "Quantile",
     "Rank",
-    "Renderer",
+    "Render",
     "ShortestPath",
+    "ShortestPathGraph",
     "Smooth",
     "SoftAbs",
     "SoftAMax",
-    "SoftAMaxQuadrature",
     "SoftAMin",
-    "SoftAMinQuadrature",
     "SoftArgMax",
-    "SoftArgMaxQuadrature",
     "SoftArgMin",
-    "SoftArgMinQuadrature",
-    "SoftBranch",
+    "SoftBisect",
     "SoftCeil",
     "SoftClamp",
+    "SoftCond",
     "SoftEqual",
     "SoftFloor",
     "SoftGreater",
+    "SoftGridSearch",
     "SoftHardshrink",
     "SoftHeaviside",
+    "SoftImplicitBisect",
     "SoftLess",
     "SoftLogHeaviside",
     "SoftMaximum",
@@ -98,9 +89,12 @@ __all__ = [
     "SoftReLU",
     "SoftRound",
     "SoftSign",
+    "SoftTake",
+    "SoftTakeAlongDim",
     "SoftThreshold",
-    "SoftTopKMaskQuadrature",
+    "SoftTopKMask",
     "SoftTrunc",
+    "SoftWhile",
     "Sort",
     "StraightThrough",
     "TopK",

@@ -1,9 +1,9 @@
-"""What all layers share: a law, its scale as state, and what they are after `eval()`."""
+"""What all layers with noise share: a law, its scale as state, and what they are after `eval()`."""
 
 import abc
 import copy
 import math
-from typing import Any
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from .._checks import check_bool, check_distribution
 from .._torch_internals import values_are_readable
 from ..distributions import AbstractDistribution, Gaussian
+from ._layer import AbstractLayer, P, R
+from ._scale import LogCholesky, exp_in_range, own_scale
 
 
-EVAL_MODES = ("smooth", "hard")
+EvalMode = Literal["smooth", "hard"]
 
 
-class AbstractSmoothingLayer(nn.Module, abc.ABC):
+class AbstractSmoothingLayer(AbstractLayer[P, R]):
     """A layer that replaces an algorithm by its smoothed twin and owns the scale of the noise.
 
     **Arguments:**
@@ -31,46 +33,54 @@ class AbstractSmoothingLayer(nn.Module, abc.ABC):
         after every step of every optimizer. A step changes it by a factor, which means the same for
         a scale of 0.01 and one of 100; under softplus it would be a factor for small scales and a
         difference for large ones. Weight decay pulls the scale to 1: put `log_scale` into a group
-        of parameters without it. A `scale_matrix` cannot be learned: no such parameter reaches all
-        matrices and keeps them invertible.
+        of parameters without it.
+
+        A learned `scale_matrix` L is written as C Q, with C lower triangular, its diagonal
+        positive, and Q orthogonal. C is learned: the parameter `log_cholesky` holds its entries,
+        with the logarithms of the diagonal, so that L stays invertible. Q is the buffer
+        `fixed_rotation`: the identity if the given matrix is lower triangular with a positive
+        diagonal. Learning reaches every covariance, that is every product of L with its transpose.
+        Under a Gaussian that is every law of the noise. Under other laws L and a rotated L differ,
+        and only the matrices C Q with this Q are reached.
     - `eval_mode`: what `forward` computes after `module.eval()`: "smooth", the same as in training,
         or "hard", the exact algorithm (soft in training, hard in use).
 
     **Raises:** TypeError or ValueError if an argument is not what is said above.
 
     **Subclassing.** Subclasses are final or abstract. Final ones implement `_smooth` and `_hard`,
-    which get what `forward` is called with, and extend `extra_repr` by their own options. `_smooth`
+    which get what the layer is called with, and name their own options in `_options`. `_smooth`
     gives `self.distribution` to a function of torchsmooth, anew in every call.
     """
 
     learn_scale: bool
     log_scale: Tensor
+    log_cholesky: Tensor
     fixed_scale: Tensor
     fixed_scale_matrix: Tensor
+    fixed_rotation: Tensor
 
     def __init__(
         self,
         distribution: AbstractDistribution,
         *,
         learn_scale: bool = False,
-        eval_mode: str = "smooth",
+        eval_mode: EvalMode = "smooth",
     ) -> None:
         super().__init__()
         law = copy.copy(check_distribution(distribution))
         self.learn_scale = check_bool(learn_scale, "learn_scale")
         self.eval_mode = eval_mode
         if law.scale_matrix is not None:
+            matrix = own_scale(law.scale_matrix, "scale_matrix")
             if learn_scale:
-                raise ValueError(
-                    "learn_scale must be False for a distribution with a scale_matrix, which would "
-                    "not stay invertible in every step of an optimizer, got True; pass one scale "
-                    "per dimension as scale=, or learn the matrix through torchsmooth.smooth"
-                )
-            matrix = _own(law.scale_matrix, "scale_matrix")
-            self.register_buffer("fixed_scale_matrix", matrix)
+                logarithms, rotation = LogCholesky.of(matrix)
+                self.log_cholesky = nn.Parameter(logarithms)
+                self.register_buffer("fixed_rotation", rotation)
+            else:
+                self.register_buffer("fixed_scale_matrix", matrix)
         else:
             assert law.scale is not None  # exactly one of the two is given
-            scale = _own(law.scale, "scale")
+            scale = own_scale(law.scale, "scale")
             if learn_scale:
                 self.log_scale = nn.Parameter(scale.log())
             else:
@@ -95,17 +105,14 @@ class AbstractSmoothingLayer(nn.Module, abc.ABC):
         """
         if self._has_matrix:
             return None
-        if not self.learn_scale:
-            return self.fixed_scale
-        info = torch.finfo(self.log_scale.dtype)
-        return self.log_scale.clamp(math.log(info.tiny) + 1, math.log(info.max) - 1).exp()
+        return exp_in_range(self.log_scale) if self.learn_scale else self.fixed_scale
 
     @scale.setter
     def scale(self, scale: float | Tensor) -> None:
         if self._has_matrix:
             raise ValueError(
                 "scale must not be set for a layer with a scale_matrix, which takes its place; "
-                "fill layer.scale_matrix in place"
+                "assign to layer.scale_matrix"
             )
         state = self.log_scale if self.learn_scale else self.fixed_scale
         checked = Gaussian(scale).scale  # a law checks its scale; any law will do
@@ -116,24 +123,44 @@ class AbstractSmoothingLayer(nn.Module, abc.ABC):
                 f"scale must be finite and positive in the layer's type, {state.dtype}, got "
                 f"{scale!r}, which is not; convert the layer with .float()"
             )
-        try:
-            value.expand(state.shape)
-        except RuntimeError:
-            raise ValueError(
-                f"scale must broadcast against that of the layer, {list(state.shape)}, got shape "
-                f"{list(value.shape)}; make a new layer for another shape"
-            ) from None
-        value = value.log() if self.learn_scale else value
-        with torch.no_grad():
-            if value.ndim == 0:
-                state.fill_(value)  # a number is no copy from the host, so that it can be captured
-            else:
-                state.copy_(value)
+        _check_expands(value, state, "scale")
+        _fill(state, value.log() if self.learn_scale else value)
 
     @property
     def scale_matrix(self) -> Tensor | None:
-        """The matrix that mixes the dimensions of the noise; None with a `scale`."""
-        return self.fixed_scale_matrix if self._has_matrix else None
+        """The matrix that mixes the dimensions of the noise; None with a `scale`.
+
+        It is differentiable if it is learned. Assigning a matrix changes it in place.
+
+        >>> import torch, torchsmooth as ts
+        >>> noise = ts.Gaussian(scale_matrix=torch.tensor([[0.5, 0.0], [0.2, 0.8]]))
+        >>> layer = ts.nn.ArgSort(noise, learn_scale=True)
+        >>> layer.scale_matrix.detach()
+        tensor([[0.5000, 0.0000],
+                [0.2000, 0.8000]])
+        """
+        if not self._has_matrix:
+            return None
+        if self.learn_scale:
+            return LogCholesky(self.log_cholesky, self.fixed_rotation).matrix()
+        return self.fixed_scale_matrix
+
+    @scale_matrix.setter
+    def scale_matrix(self, scale_matrix: Tensor) -> None:
+        if not self._has_matrix:
+            raise ValueError(
+                "scale_matrix must not be set for a layer with a scale, which takes its place; "
+                "assign to layer.scale, or make a new layer"
+            )
+        state = self.log_cholesky if self.learn_scale else self.fixed_scale_matrix
+        checked = Gaussian(scale_matrix=scale_matrix).scale_matrix  # a law checks its matrix
+        assert checked is not None
+        value = checked.detach().to(state.dtype)
+        _check_expands(value, state, "scale_matrix")
+        if self.learn_scale:
+            value, rotation = LogCholesky.of(value)
+            _fill(self.fixed_rotation, rotation)
+        _fill(state, value)
 
     @property
     def distribution(self) -> AbstractDistribution:
@@ -144,48 +171,64 @@ class AbstractSmoothingLayer(nn.Module, abc.ABC):
         return law
 
     @property
-    def eval_mode(self) -> str:
+    def eval_mode(self) -> EvalMode:
         """What `forward` computes after `eval()`: "smooth" or "hard"."""
         return self._eval_mode
 
     @eval_mode.setter
-    def eval_mode(self, eval_mode: str) -> None:
-        if eval_mode not in EVAL_MODES:
+    def eval_mode(self, eval_mode: EvalMode) -> None:
+        modes = get_args(EvalMode)
+        if eval_mode not in modes:
             raise ValueError(
-                f"eval_mode must be one of {', '.join(map(repr, EVAL_MODES))}, got {eval_mode!r}; "
+                f"eval_mode must be one of {', '.join(map(repr, modes))}, got {eval_mode!r}; "
                 "pass 'hard' for the exact algorithm after module.eval()"
             )
-        self._eval_mode = eval_mode
+        self._eval_mode: EvalMode = eval_mode
 
-    def forward(self, *args: Any) -> Any:
-        """The smoothed algorithm, or the exact one in evaluation with `eval_mode="hard"`."""
+    def _compute(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if self.eval_mode == "hard" and not self.training:
-            return self._hard(*args)
-        return self._smooth(*args)
+            return self._hard(*args, **kwargs)
+        return self._smooth(*args, **kwargs)
 
     @abc.abstractmethod
-    def _smooth(self, *args: Any) -> Any:
+    def _smooth(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The smoothed algorithm under `self.distribution`."""
 
     @abc.abstractmethod
-    def _hard(self, *args: Any) -> Any:
+    def _hard(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The exact algorithm, in the shapes of the smoothed one."""
+
+    def _expand_to_scale(self, *tensors: Tensor) -> list[Tensor]:
+        """For exact algorithms: the dimensions of the scale, which smoothed results have too."""
+        scale = self.scale
+        assert scale is not None  # the functions that need this refuse a scale_matrix
+        expanded: list[Tensor]
+        *expanded, _ = torch.broadcast_tensors(*tensors, scale)  # type: ignore[no-untyped-call]
+        return expanded
 
     def extra_repr(self) -> str:
         law = self.distribution
         scale = None if law.scale is None else torch.as_tensor(law.scale).detach()
         if scale is not None and scale.numel() == 1 and values_are_readable(scale):
             law.scale = float(f"{scale.item():.6g}")  # the digits that float32 holds
-        return f"{law}, learn_scale={self.learn_scale}, eval_mode={self.eval_mode!r}"
+        options = super().extra_repr()
+        text = f"{law}, learn_scale={self.learn_scale}, eval_mode={self.eval_mode!r}"
+        return f"{text}, {options}" if options else text
 
 
-def _own(value: float | Tensor, name: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        return torch.tensor(value, dtype=torch.get_default_dtype())
-    if value.requires_grad:
+def _check_expands(value: Tensor, state: Tensor, name: str) -> None:
+    try:
+        value.expand(state.shape)
+    except RuntimeError:
         raise ValueError(
-            f"{name} must not require grad, because the layer owns a copy that its gradient would "
-            f"not leave, got a tensor that does; pass {name}.detach(), with learn_scale=True if it "
-            "is to be learned, or use torchsmooth.functional"
-        )
-    return value.clone()
+            f"{name} must broadcast against that of the layer, {list(state.shape)}, got shape "
+            f"{list(value.shape)}; make a new layer for another shape"
+        ) from None
+
+
+def _fill(state: Tensor, value: Tensor) -> None:
+    with torch.no_grad():
+        if value.ndim == 0:
+            state.fill_(value)  # a number is no copy from the host, so that it can be captured
+        else:
+            state.copy_(value)

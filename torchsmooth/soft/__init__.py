@@ -1,11 +1,11 @@
-"""Smoothed operators in closed form: each is the exact expectation under the noise.
+"""Smoothed operators without samples: each is the exact expectation under the noise.
 
-The convention is that of the whole package: the twin of f is E f(x + noise), for noise of location
-0 with the distribution's scale. Arguments come in torch's own order, then the distribution; of two
-operands, the noise is on the difference a - b.
+As everywhere in this package, the smoothed f is E f(x + noise), for noise of location 0 with the
+distribution's scale. Arguments have torch's order, followed by the distribution. For two operands,
+the noise is on the difference a - b.
 
-Derivatives keep their digits in both tails, as far as the noise's density and its tails are
-representable: down to 1e-38 (float32) of the largest one.
+Derivatives are accurate relative to their size in both tails, as far as the noise's density and its
+tails are representable: down to 1e-38 (float32) of the largest one.
 """
 
 from typing import NoReturn
@@ -29,14 +29,8 @@ from ._elementwise import (
 from ._grid_search import GridSearch, grid_search
 from ._indexing import take, take_along_dim
 from ._logic import all, any, logical_and, logical_not, logical_or, logical_xor, where
-from ._quadrature import (
-    amax_quadrature,
-    amin_quadrature,
-    argmax_quadrature,
-    argmin_quadrature,
-    topk_mask_quadrature,
-)
-from ._reductions import amax, amin, argmax, argmin
+from ._order import argsort, log_argsort, median, quantile, rank, sort, topk, topk_mask
+from ._reductions import amax, amin, argmax, argmin, log_argmax
 from ._rounding import ceil, floor, quantize, round, trunc
 from ._sampling import gumbel_softmax
 
@@ -45,14 +39,11 @@ __all__ = [
     "abs",
     "all",
     "amax",
-    "amax_quadrature",
     "amin",
-    "amin_quadrature",
     "any",
     "argmax",
-    "argmax_quadrature",
     "argmin",
-    "argmin_quadrature",
+    "argsort",
     "bisect",
     "ceil",
     "clamp",
@@ -67,21 +58,28 @@ __all__ = [
     "heaviside",
     "implicit_bisect",
     "less",
+    "log_argmax",
+    "log_argsort",
     "log_heaviside",
     "logical_and",
     "logical_not",
     "logical_or",
     "logical_xor",
     "maximum",
+    "median",
     "minimum",
+    "quantile",
     "quantize",
+    "rank",
     "relu",
     "round",
     "sign",
+    "sort",
     "take",
     "take_along_dim",
     "threshold",
-    "topk_mask_quadrature",
+    "topk",
+    "topk_mask",
     "trunc",
     "where",
     "while_loop",

@@ -21,27 +21,27 @@ def bisect(
     num_steps: int,
     distribution: AbstractDistribution,
 ) -> Tensor:
-    """Returns where bisection ends whose decisions are noisy, with the derivative of the algorithm.
+    """Returns the end point of bisection with noisy decisions, and the algorithm's derivative.
 
-    Bisection keeps the half of the bracket [a, b] in which g changes its sign: with the midpoint m,
-    it goes on with [m, b] if g(a) g(m) > 0, else with [a, m]. Here both are blended after every
-    step,
+    Bisection keeps the half of the bracket [a, b] in which g changes its sign. With the midpoint m,
+    it continues with [m, b] if g(a) g(m) > 0, else with [a, m]. Here both halves are blended after
+    every step,
 
         p = P(g(a) g(m) + noise > 0),    [a, b]  <-  p [m, b] + (1 - p) [a, m],
 
-    and all that follows goes on from the blend (A. Kovalov, "Smooth relaxation of discrete
-    structure-induced discontinuities", 2025).
+    and the next step starts from the blend.
 
     The derivative is that of the *algorithm*, not of the root. As the scale goes to 0, the result
-    goes to that of hard bisection, which is a staircase in the parameters: the derivative goes to 0
+    goes to that of hard bisection, which is a staircase in the parameters. The derivative goes to 0
     nearly everywhere, and is large, of either sign, near the parameters at which a midpoint is a
     root. Its average over many stairs is the derivative of the root. `implicit_bisect` returns that
     derivative at every point, for any g that is smooth at its root.
 
-    Nor is the result the expectation of bisection under noise: every decision after the first is
-    taken at the blended bracket, not at each of those that it may be. The noise is on a product of
-    two values of g, both of which go to 0: brackets narrower than about the root of the scale, over
-    |dg/dx|, are decided by chance, and shrink around their middle.
+    The result also differs from the expectation of bisection under noise, because every decision
+    after the first is taken at the blended bracket and not at each of the possible brackets. The
+    noise is on a product of two values of g, both of which go to 0. Brackets narrower than about
+    the root of the scale, over |dg/dx|, are therefore decided by chance and shrink around their
+    middle.
 
     **Arguments:**
 
@@ -49,16 +49,19 @@ def bisect(
         equation for each element of x, all solved at once.
     - `lo`, `hi`: the ends of the bracket, numbers or floating-point tensors, which broadcast
         against each other and against the values of g. They may require grad.
-    - `params`: passed on to g. What g captures gets its derivatives, too.
+    - `params`: passed to g. Tensors in g's closure get their derivatives too.
     - `num_steps`: how often the bracket is halved, at least 0.
-    - `distribution`: the law of the noise on g(a) g(m), in units of g squared. For the sigmoid of
-        steepness k it is `ts.Logistic(1 / k)`.
+    - `distribution`: the law of the noise on g(a) g(m), in units of g squared. `ts.Logistic(1 / k)`
+        gives the sigmoid of steepness k.
 
     **Returns:** the midpoint of the last bracket, of the broadcast shape and the type of g's
     values. Half types lose the bracket after few steps: use float32 or float64.
 
-    **Raises:** TypeError if an argument or a value of g is of another type, ValueError if lo > hi
-    (looked at on the CPU in eager mode only), or `num_steps` is negative.
+    **Raises:** TypeError if an argument or a value of g is of another type; ValueError if lo > hi
+    (checked on the CPU in eager mode only), if g does not keep the shape of x, or if `num_steps` is
+    negative.
+
+    **Source:** A. Kovalov, "Smooth relaxation of discrete structure-induced discontinuities", 2025.
 
     >>> import torch, torchsmooth as ts
     >>> theta = torch.tensor(0.3, requires_grad=True)
@@ -69,11 +72,11 @@ def bisect(
     tensor(0.2988, grad_fn=<AddBackward0>)
     """
     num_steps = check_int(num_steps, "num_steps", 0, 20)
-    a, b = _bracket(g, lo, hi, params)
+    a, b = bracket(g, lo, hi, params)
     # Both ends move by the same p, so that blended brackets are halved exactly, too.
     width = 0.5 * (b - a)
     for _ in range(num_steps):
-        p = heaviside(_evaluate(g, a, params) * _evaluate(g, a + width, params), distribution)
+        p = heaviside(evaluate(g, a, params) * evaluate(g, a + width, params), distribution)
         a = a + p * width
         width = 0.5 * width
     return a + width
@@ -86,29 +89,33 @@ def implicit_bisect(
     *params: Tensor,
     num_steps: int | None = None,
 ) -> Tensor:
-    """Returns the root that bisection finds, with the root's own derivative.
+    """Returns the root that bisection finds, with the derivative of the root.
 
-    Hard bisection, and the implicit function theorem instead of the derivative of its steps: with
-    g(x, theta) = 0, dx/dtheta = -(dg/dtheta) / (dg/dx). No noise and no scale are involved. The
-    derivatives in the ends of the bracket are 0. Derivatives up to the third are right.
+    The value is that of hard bisection. The derivative is that of the implicit function theorem:
+    from g(x, theta) = 0 follows dx/dtheta = -(dg/dtheta) / (dg/dx). There is no noise and no scale.
+    The derivatives in the ends of the bracket are 0. Derivatives up to the third are exact.
 
     **Arguments:**
 
     - `g`: as for `bisect`; differentiable in x near the root, by `torch.func.grad`.
     - `lo`, `hi`: as for `bisect`; g has different signs there, or is 0.
-    - `params`: passed on to g. What g captures gets its derivatives, too.
-    - `num_steps`: how often the bracket is halved, at least 0. None: as often as the type of g's
-        values can tell (26 times in float32, 55 times in float64), that is to a width of
-        (hi - lo) / 2^num_steps. A compiled graph grows with it.
+    - `params`: passed to g. Tensors in g's closure get their derivatives too.
+    - `num_steps`: how often the bracket is halved, at least 0. None for as often as the type of g's
+        values resolves (26 times in float32, 55 times in float64), that is to a width of (hi - lo)
+        / 2^num_steps. A compiled graph grows with it.
 
-    **Returns:** the root, of the broadcast shape and the type of g's values. Where the bracket
-    holds several, it is the one that bisection ends at, and the derivative is that of this root:
-    that another one would be found for other parameters is not part of it. Where dg/dx is 0, the
-    root may have no derivative, and NaN is returned for it.
+    **Returns:** the root, of the broadcast shape and the type of g's values. If the bracket holds
+    several roots, it is the one at which bisection ends, with the derivative of this root. The
+    derivative does not include that other parameters may lead to another root. Where dg/dx is 0,
+    the root may have no derivative, and the derivative is NaN.
 
-    **Raises:** TypeError if an argument or a value of g is of another type, ValueError if lo > hi,
-    if g has the same sign at both ends, or `num_steps` is negative. Values are looked at on the CPU
-    in eager mode only; elsewhere, elements without a change of sign, or with NaN, are NaN.
+    **Raises:** TypeError if an argument or a value of g is of another type; ValueError if lo > hi,
+    if g has the same sign at both ends, if g does not keep the shape of x, or if `num_steps` is
+    negative. Values are checked on the CPU in eager mode only; elsewhere, elements without a change
+    of sign, or with NaN, are NaN.
+
+    **Source:** Blondel et al., "Efficient and modular implicit differentiation", 2022
+    (arXiv:2105.15183).
 
     >>> import torch, torchsmooth as ts
     >>> theta = torch.tensor(2.0, requires_grad=True)
@@ -116,24 +123,24 @@ def implicit_bisect(
     >>> root, torch.autograd.grad(root, theta)  # sqrt(2), 1 / (2 sqrt(2))
     (tensor(1.4142, grad_fn=<SubBackward0>), (tensor(0.3536),))
     """
-    a, b = (end.detach() for end in _bracket(g, lo, hi, params))
+    a, b = (end.detach() for end in bracket(g, lo, hi, params))
     if num_steps is None:
         num_steps = 3 - int(math.log2(torch.finfo(a.dtype).eps))
     num_steps = check_int(num_steps, "num_steps", 0, 55)
     with torch.no_grad():
-        start, end = (_evaluate(g, x, params).sign() for x in (a, b))
-        crossing = start * end <= 0  # NaN is none
+        start, end = (evaluate(g, x, params).sign() for x in (a, b))
+        crossing = start * end <= 0  # NaN is no crossing
         if values_are_readable(crossing) and bool((start * end > 0).any()):
             raise ValueError(
                 "g must have different signs at lo and hi, or be 0 at one of them, got the same "
                 f"sign at {int((start * end > 0).sum())} of {crossing.numel()} elements; choose a "
                 "bracket with a root"
             )
-        # Written so that the moving end is used as rarely as possible: compilers repeat what it is
-        # computed from at every use, and its history is all steps before.
+        # The moving end is used as rarely as possible: compilers repeat its computation, which is
+        # that of all steps before, at every use.
         width = 0.5 * (b - a)
         for _ in range(num_steps):
-            beyond = start * _evaluate(g, a + width, params) > 0
+            beyond = start * evaluate(g, a + width, params) > 0
             a = a + torch.where(beyond, width, 0.0)
             width = 0.5 * width
         root = torch.where(crossing, a + width, math.nan)
@@ -141,22 +148,22 @@ def implicit_bisect(
 
 
 def _attach(g: Callable[..., Tensor], root: Tensor, params: tuple[Tensor, ...]) -> Tensor:
-    """The root with the derivatives of {g = its value there}.
+    """The root, with the derivatives of the root of g - (g at the root).
 
-    Newton steps that start at a root do not move, but every one of them doubles the order up to
-    which the derivatives in what g depends on are right. Two make it 3, and the step is built from
+    Newton steps that start at a root do not move, but every step doubles the order up to which the
+    derivatives in the parameters of g are exact. Two steps make it 3, and the step is built from
     differentiable operations.
     """
-    residual = _evaluate(g, root, params).detach()  # what bisection left over
+    residual = evaluate(g, root, params).detach()  # the remainder of bisection
 
     def total(x: Tensor) -> Tensor:
-        return _evaluate(g, x, params).sum()
+        return evaluate(g, x, params).sum()
 
     x = root
     for _ in range(2):
         slope = torch.func.grad(total)(x)
         flat = slope == 0
-        height = _evaluate(g, x, params) - residual
+        height = evaluate(g, x, params) - residual
         step = height / torch.where(flat, 1.0, slope)
         # 0, with a derivative of NaN; elsewhere its argument is 1, whose derivative is harmless.
         undefined = torch.where(flat, height, 1.0).abs().sqrt()
@@ -164,7 +171,7 @@ def _attach(g: Callable[..., Tensor], root: Tensor, params: tuple[Tensor, ...]) 
     return x
 
 
-def _evaluate(g: Callable[..., Tensor], x: Tensor, params: tuple[Tensor, ...]) -> Tensor:
+def evaluate(g: Callable[..., Tensor], x: Tensor, params: tuple[Tensor, ...]) -> Tensor:
     value = g(x, *params)
     if value.shape != x.shape:
         raise ValueError(
@@ -175,7 +182,7 @@ def _evaluate(g: Callable[..., Tensor], x: Tensor, params: tuple[Tensor, ...]) -
     return value
 
 
-def _bracket(
+def bracket(
     g: Callable[..., Tensor], lo: object, hi: object, params: tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor]:
     """Both ends, of the shape and the type of g's values."""

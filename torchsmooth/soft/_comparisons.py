@@ -14,14 +14,18 @@ def greater(a: Tensor | float, b: Tensor | float, distribution: AbstractDistribu
     **Arguments:**
 
     - `a`, `b`: floating-point tensors that broadcast; one of them may be a number.
-    - `distribution`: the law of the noise on a - b. If a and b each have Gumbel noise of a scale,
-        the difference has Logistic noise of that scale; two Gaussians add up to one of sqrt(2)
+    - `distribution`: the law of the noise on a - b, with a scale that broadcasts against it. The
+        scale may require grad. If a and b each have Gumbel noise of a scale, their difference has
+        Logistic noise of that scale. The noise of two Gaussians of a scale is a Gaussian of sqrt(2)
         times the scale.
 
     **Returns:** a tensor of the broadcast shape and the promoted type.
 
-    **Raises:** TypeError if an operand is no floating-point tensor or number, ValueError if the
+    **Raises:** TypeError if an operand is not a floating-point tensor or number; ValueError if the
     distribution has a `scale_matrix`.
+
+    **Source:** for logistic noise, Petersen et al., "Learning with algorithmic supervision via
+    continuous relaxations", 2021 (arXiv:2110.05651).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.greater(torch.tensor([0.0, 1.0]), 0.0, ts.Logistic(0.5))
@@ -32,9 +36,23 @@ def greater(a: Tensor | float, b: Tensor | float, distribution: AbstractDistribu
 
 
 def less(a: Tensor | float, b: Tensor | float, distribution: AbstractDistribution) -> Tensor:
-    """Returns P(a + noise < b) = 1 - greater(a, b), accurate where that is small.
+    """Returns P(a + noise < b) = 1 - greater(a, b), accurate where this is small.
 
-    **Arguments:** as for `greater`.
+    **Arguments:**
+
+    - `a`, `b`: floating-point tensors that broadcast; one of them may be a number.
+    - `distribution`: the law of the noise on a - b, with a scale that broadcasts against it. The
+        scale may require grad. If a and b each have Gumbel noise of a scale, their difference has
+        Logistic noise of that scale. The noise of two Gaussians of a scale is a Gaussian of sqrt(2)
+        times the scale.
+
+    **Returns:** a tensor of the broadcast shape and the promoted type.
+
+    **Raises:** TypeError if an operand is not a floating-point tensor or number; ValueError if the
+    distribution has a `scale_matrix`.
+
+    **Source:** for logistic noise, Petersen et al., "Learning with algorithmic supervision via
+    continuous relaxations", 2021 (arXiv:2110.05651).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.less(torch.tensor([0.0, 1.0]), 0.0, ts.Logistic(0.5))
@@ -54,11 +72,15 @@ def equal(
 
     **Arguments:**
 
-    - `a`, `b`, `distribution`: as for `greater`.
-    - `tolerance`: number or floating-point tensor that broadcasts, >= 0. Without one, that is at 0,
-        the probability would be 0.
+    - `a`, `b`: floating-point tensors that broadcast; one of them may be a number.
+    - `tolerance`: number or floating-point tensor that broadcasts, >= 0. At 0 the probability is 0.
+    - `distribution`: the law of the noise on a - b, as for `greater`.
 
-    **Raises:** also ValueError if `tolerance` is negative.
+    **Returns:** a tensor of the broadcast shape and the promoted type.
+
+    **Raises:** TypeError if an operand is not a floating-point tensor or number; ValueError if the
+    distribution has a `scale_matrix`, or if `tolerance` is negative (checked on the CPU in eager
+    mode only).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.equal(torch.tensor([0.0, 1.0]), 0.0, 0.5, ts.Gaussian(0.1))

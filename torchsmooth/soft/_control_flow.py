@@ -1,4 +1,4 @@
-"""Branches and loops whose conditions are noisy: results are blended by probability."""
+"""Branches and loops with noisy conditions: results are blended by probability."""
 
 import numbers
 from collections.abc import Callable
@@ -24,25 +24,24 @@ def cond(
 ) -> Any:
     """Returns p then_fn(*operands) + (1 - p) else_fn(*operands), where p = P(margin + noise > 0).
 
-    The twin of `then_fn(*operands) if margin > 0 else else_fn(*operands)`. Both functions are
-    called. What a condition decides gets a gradient that way, through p; automatic differentiation
-    of the branch itself never sees the margin (Petersen et al., "Learning with algorithmic
-    supervision via continuous relaxations", 2021, arXiv:2110.05651).
+    Smooths `then_fn(*operands) if margin > 0 else else_fn(*operands)`. Both functions are called.
+    The margin gets a gradient through p; automatic differentiation of a hard branch never sees the
+    margin.
 
-    The blend is the expectation of the program if the noise is in this margin only, and if what
-    follows is linear in the result. It is not the expectation if a variable is perturbed once and
-    used twice, in the margin and in a branch or in two margins (each call has noise of its own), or
-    if what follows is not linear: E g(y) is not g(E y). Then put what follows into the branches, or
-    use `ts.smooth`.
+    The blend is the expectation of the program if the noise is in this margin only, and if the rest
+    of the program is linear in the result. It differs from the expectation in two cases: if a
+    variable is perturbed once and used twice, in the margin and in a branch or in two margins (each
+    call has independent noise); and if the rest of the program is nonlinear, because E g(y) is not
+    g(E y). Then move the rest of the program into the branches, or use `ts.smooth`.
 
     **Arguments:**
 
-    - `margin`: floating-point tensor: the first branch is the one of positive margins. Its
-        dimensions are those of the batch and broadcast *from the left* against the results: a
-        margin [b] decides about rows of results [b, n].
+    - `margin`: floating-point tensor; positive margins select the first branch. Its dimensions are
+        those of the batch and broadcast *from the left* against the results: a margin [b] decides
+        about rows of results [b, n].
     - `then_fn`, `else_fn`: functions of the operands. They return the same structure: a tensor, or
-        nested tuples, lists and dicts of them. Leaves are floating-point tensors or numbers, of the
-        same shape in both (or scalars).
+        nested tuples, lists and dicts of tensors. Leaves are floating-point tensors or numbers, of
+        the same shape in both (or scalars).
     - `operands`: anything. Tensors may be nested.
     - `distribution`: the law of the noise, in units of the margin, with a scale that broadcasts
         against the margin. It may require grad.
@@ -51,13 +50,16 @@ def cond(
     branches. Half types are computed in float32.
 
     A branch of probability exactly 0 (in a type's precision, or beyond the support of a law) may be
-    NaN or infinite: it does not reach the result, and NaN that its derivatives produce does not
-    reach the operands, element by element for operands that begin with the shape of the margin, and
-    otherwise if the branch has probability 0 in the whole batch. What a branch captures instead of
-    taking it as an operand has no such protection. NaN in the margin gives NaN in that element.
+    NaN or infinite: it does not reach the result. NaN from its derivatives does not reach the
+    operands either: element by element for operands that begin with the shape of the margin, and
+    otherwise if the branch has probability 0 in the whole batch. Tensors in a branch's closure have
+    no such protection. NaN in the margin gives NaN in that element.
 
     **Raises:** TypeError if an argument or a result is of another type; ValueError if the
-    structures or shapes do not fit, or the distribution has a `scale_matrix`.
+    structures or shapes do not fit, or if the distribution has a `scale_matrix`.
+
+    **Source:** Petersen et al., "Learning with algorithmic supervision via continuous relaxations",
+    2021 (arXiv:2110.05651).
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([-4.0, 0.0, 4.0], requires_grad=True)
@@ -91,27 +93,27 @@ def while_loop(
     *,
     distribution: AbstractDistribution,
 ) -> Any:
-    """Returns the expected carry at the exit of a loop that goes on while margin + noise > 0.
+    """Returns the expected carry at the exit of a loop that continues while margin + noise > 0.
 
-    The twin of
+    Smooths
 
         for _ in range(max_steps):
             if not margin_fn(carry) > 0:
                 break
             carry = body_fn(carry)
 
-    Every test has noise of its own. The body runs on the carry as it is, never on a blend: with
+    Every test has independent noise. The body runs on the carry as it is, never on a blend: with
     c_0 = carry, c_k+1 = body_fn(c_k) and p_k = P(margin_fn(c_k) + noise > 0), the result is
 
         sum_k p_0 ... p_k-1 (1 - p_k) c_k  +  p_0 ... p_K-1 c_K,    K = max_steps,
 
-    which is exactly the expectation of the loop, whatever the body. The last term is what has not
-    left the loop after `max_steps`; it leaves then, as in the loop above. As the scale goes to 0,
-    the result goes to that of the hard loop, if no margin on its way is 0.
+    which is exactly the expectation of the loop, for any body. The last term belongs to runs that
+    have not left the loop after `max_steps`; they leave then, as in the loop above. As the scale
+    goes to 0, the result goes to that of the hard loop, if no margin on its way is 0.
 
-    It is not the expectation of a loop that draws its noise once, for the variables that it starts
-    with (that is `ts.smooth`), nor that of a nonlinear function of the result. A body that blends
-    by itself, with `cond`, hands a blend to its next step.
+    The result differs from the expectation of a loop that draws its noise once, for its initial
+    variables (use `ts.smooth` for that), and from the expectation of a nonlinear function of the
+    result. A body that contains `cond` passes a blend to its next step.
 
     **Arguments:**
 
@@ -120,19 +122,20 @@ def while_loop(
         batch leave the loop one by one.
     - `body_fn`: maps the carry to the next one, of the same structure, shapes and types.
     - `carry`: a floating-point tensor, or nested tuples, lists and dicts of them.
-    - `max_steps`: at most how often the body runs, at least 0. Time, memory for the gradient, and
-        the size of a compiled graph grow with it. On the CPU in eager mode the loop ends as soon as
-        the probability of going on is exactly 0 in all of the batch; elsewhere, where looking would
-        wait for a device or break a graph, it takes all its steps. The result is the same.
+    - `max_steps`: the largest number of times that the body runs, at least 0. Time, memory for the
+        gradient, and the size of a compiled graph grow with it. On the CPU in eager mode the loop
+        ends as soon as the probability of continuing is exactly 0 in the whole batch. Elsewhere it
+        takes all its steps, because a look would wait for a device or break a graph. The result is
+        the same.
     - `distribution`: the law of the noise, in units of the margin.
 
     **Returns:** the structure of `carry`. Steps that are reached with probability exactly 0 may
     produce NaN or infinities, which reach neither the result nor the gradient (with the exceptions
-    that `cond` names).
+    of `cond`).
 
     **Raises:** TypeError if an argument or a result is of another type; ValueError if a structure,
-    shape or type changes from step to step, `max_steps` is negative, or the distribution has a
-    `scale_matrix`.
+    shape or type changes from step to step, if `max_steps` is negative, or if the distribution has
+    a `scale_matrix`.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([1.0, 30.0])  # double it while it is below 100: 128, 120
@@ -172,9 +175,9 @@ def while_loop(
 class _Guard(torch.autograd.Function):
     """The identity, except that derivatives that are not finite are 0 where `dead` is true.
 
-    There the true derivative is 0, but comes as 0 times infinity out of the branch that is not
-    taken. Finite derivatives pass as they are, so that nothing is lost if an operand that belongs
-    to the whole batch has the shape of the margin by accident.
+    There the true derivative is 0, but arrives as 0 times infinity from the branch that is not
+    taken. Finite derivatives pass unchanged, so that nothing is lost if an operand that belongs to
+    the whole batch has the shape of the margin by accident.
     """
 
     @staticmethod
@@ -225,7 +228,7 @@ def _guard(tree: Any, dead: Tensor) -> Any:
 
 
 def _probabilities(margin: object, distribution: object) -> tuple[Tensor, Tensor]:
-    """P(margin + noise > 0) and the rest, each with the digits of its own tail."""
+    """P(margin + noise > 0) and its complement, each accurate in its own tail."""
     law, _, (margin,) = promote({"margin": check_floating(margin, "margin")}, distribution)
     return law.probability_positive(margin), law.probability_negative(margin)
 
@@ -289,7 +292,7 @@ def _is_number(x: object) -> bool:
 def _share(weight: Tensor, value: Tensor) -> Tensor:
     """weight * value, with weights that broadcast from the left; 0 where the weight is 0.
 
-    There neither the value nor its derivatives are looked at.
+    There neither the value nor its derivatives matter.
     """
     ndim = max(weight.ndim, value.ndim)
     dead = _pad(weight == 0, ndim)
@@ -320,8 +323,8 @@ def _check_leaf(leaf: object, name: str) -> Tensor:
     if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
         got = leaf.dtype if isinstance(leaf, Tensor) else type(leaf).__name__
         raise TypeError(
-            f"{name} must consist of floating-point tensors, got {got}; a blend of anything else "
-            "is not of its type, so convert it"
+            f"{name} must consist of floating-point tensors, got {got}; convert it, because only "
+            "floating-point values can be blended"
         )
     return leaf
 

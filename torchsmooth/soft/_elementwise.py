@@ -11,19 +11,22 @@ from ._operands import elementwise, pair
 def heaviside(x: Tensor, distribution: AbstractDistribution) -> Tensor:
     """Returns P(x + noise > 0), the smoothed step.
 
-    It is 1 - F(-x) for the distribution function F of the noise, which is F(x) only for symmetric
-    laws: 0.632 at 0 for Gumbel noise. Logistic noise gives the sigmoid.
+    It is 1 - F(-x), where F is the distribution function of the noise. This equals F(x) only for
+    symmetric laws: Gumbel noise gives 0.632 at 0. Logistic noise gives the sigmoid.
 
     **Arguments:**
 
     - `x`: floating-point tensor. Half types are computed in float32.
-    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. Its scale may
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
         require grad.
 
-    **Returns:** a tensor of the broadcast shape and the promoted type.
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale.
 
-    **Raises:** TypeError if `x` is no floating-point tensor, ValueError if the distribution has a
-    `scale_matrix`.
+    **Raises:** TypeError if `x` is not a floating-point tensor; ValueError if the distribution has
+    a `scale_matrix`.
+
+    **Source:** for logistic noise, Petersen et al., "Learning with algorithmic supervision via
+    continuous relaxations", 2021 (arXiv:2110.05651).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.heaviside(torch.tensor([-1.0, 0.0, 1.0]), ts.Logistic(0.5))
@@ -36,10 +39,17 @@ def heaviside(x: Tensor, distribution: AbstractDistribution) -> Tensor:
 def log_heaviside(x: Tensor, distribution: AbstractDistribution) -> Tensor:
     """Returns log P(x + noise > 0), accurate where the probability itself underflows.
 
-    **Arguments:** as for `heaviside`.
+    **Arguments:**
 
-    **Returns:** a tensor of the broadcast shape; -inf, with derivative 0, where a law of compact
-    support cannot reach the step.
+    - `x`: floating-point tensor. Half types are computed in float32.
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
+        require grad.
+
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale. It is
+    -inf, with derivative 0, where a law of compact support cannot reach the step.
+
+    **Raises:** TypeError if `x` is not a floating-point tensor; ValueError if the distribution has
+    a `scale_matrix`.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.log_heaviside(torch.tensor([-40.0, 0.0]), ts.Gaussian())
@@ -52,7 +62,16 @@ def log_heaviside(x: Tensor, distribution: AbstractDistribution) -> Tensor:
 def sign(x: Tensor, distribution: AbstractDistribution) -> Tensor:
     """Returns E sign(x + noise) = 2 heaviside(x) - 1.
 
-    **Arguments:** as for `heaviside`.
+    **Arguments:**
+
+    - `x`: floating-point tensor. Half types are computed in float32.
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
+        require grad.
+
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale.
+
+    **Raises:** TypeError if `x` is not a floating-point tensor; ValueError if the distribution has
+    a `scale_matrix`.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.sign(torch.tensor([-1.0, 0.0, 1.0]), ts.Logistic(0.5))  # tanh(x)
@@ -65,10 +84,20 @@ def sign(x: Tensor, distribution: AbstractDistribution) -> Tensor:
 def abs(x: Tensor, distribution: AbstractDistribution) -> Tensor:
     """Returns E |x + noise|.
 
-    **Arguments:** as for `heaviside`.
+    **Arguments:**
 
-    **Raises:** also ValueError if the noise has no mean (Cauchy), because then the expectation does
-    not exist, or if no closed form is known (`FromTorch`).
+    - `x`: floating-point tensor. Half types are computed in float32.
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
+        require grad.
+
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale.
+
+    **Raises:** TypeError if `x` is not a floating-point tensor; ValueError if the distribution has
+    a `scale_matrix`, if the noise has no mean (Cauchy), because then the expectation does not
+    exist, or if no closed form is known (`FromTorch`).
+
+    **Source:** for Gaussian noise, Leone, Nelson and Nottingham, "The folded normal distribution",
+    Technometrics 3, 1961.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.abs(torch.tensor([-2.0, 0.0]), ts.Laplace())  # |x| + exp(-|x|)
@@ -84,9 +113,20 @@ def relu(x: Tensor, distribution: AbstractDistribution) -> Tensor:
 
     Logistic noise gives the softplus.
 
-    **Arguments:** as for `heaviside`.
+    **Arguments:**
 
-    **Raises:** as `abs`.
+    - `x`: floating-point tensor. Half types are computed in float32.
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
+        require grad.
+
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale.
+
+    **Raises:** TypeError if `x` is not a floating-point tensor; ValueError if the distribution has
+    a `scale_matrix`, if the noise has no mean (Cauchy), because then the expectation does not
+    exist, or if no closed form is known (`FromTorch`).
+
+    **Source:** for logistic noise, Dugas, Bengio, Belisle, Nadeau and Garcia, "Incorporating
+    second-order functional knowledge for better option pricing", NIPS 2000.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.relu(torch.tensor([-1.0, 0.0, 1.0]), ts.Logistic())
@@ -103,15 +143,18 @@ def clamp(
 
     **Arguments:**
 
-    - `x`, `distribution`: as for `heaviside`.
+    - `x`: floating-point tensor. Half types are computed in float32.
     - `lo`, `hi`: numbers or floating-point tensors that broadcast against `x`, lo <= hi. They may
         require grad.
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
+        require grad.
 
-    **Returns:** a tensor of the broadcast shape and the promoted type. The expectation exists for
-    every law, Cauchy included, as long as both bounds are finite.
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale. The
+    expectation exists for every law, Cauchy included, if both bounds are finite.
 
-    **Raises:** also ValueError if lo > hi, if a bound is infinite and the noise has no mean, or if
-    no closed form is known (`FromTorch`).
+    **Raises:** TypeError if an operand is not a floating-point tensor or number; ValueError if lo >
+    hi (checked on the CPU in eager mode only), if a bound is infinite and the noise has no mean, if
+    no closed form is known (`FromTorch`), or if the distribution has a `scale_matrix`.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.clamp(torch.tensor([-9.0, 0.5, 9.0]), 0.0, 1.0, ts.Gaussian(0.5))
@@ -131,17 +174,23 @@ def clamp(
 def maximum(a: Tensor | float, b: Tensor | float, distribution: AbstractDistribution) -> Tensor:
     """Returns E max(a + noise, b): the noise is on the difference a - b.
 
-    With Logistic noise that is the logsumexp of the two, which is also what `amax` gives under
-    Gumbel noise of the same scale on each (less Euler's constant times the scale).
+    Logistic noise gives the logsumexp of both. `amax` gives the same under Gumbel noise of the same
+    scale on each of them, plus Euler's constant times the scale.
 
     **Arguments:**
 
     - `a`, `b`: floating-point tensors that broadcast; one of them may be a number.
-    - `distribution`: as for `heaviside`.
+    - `distribution`: the law of the noise on a - b, with a scale that broadcasts against it. The
+        scale may require grad.
 
     **Returns:** a tensor of the broadcast shape and the promoted type.
 
-    **Raises:** as `abs`.
+    **Raises:** TypeError if an operand is not a floating-point tensor or number; ValueError if the
+    distribution has a `scale_matrix`, if the noise has no mean (Cauchy), or if no closed form is
+    known (`FromTorch`).
+
+    **Source:** for Gaussian noise, Clark, "The greatest of a finite set of random variables",
+    Operations Research 9, 1961.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.maximum(torch.tensor([-3.0, 0.0, 3.0]), 0.0, ts.Logistic())
@@ -157,7 +206,18 @@ def minimum(a: Tensor | float, b: Tensor | float, distribution: AbstractDistribu
 
     `maximum(a, b) + minimum(a, b)` is a + b, plus the mean of the noise.
 
-    **Arguments:** as for `maximum`.
+    **Arguments:**
+
+    - `a`, `b`: floating-point tensors that broadcast; one of them may be a number.
+    - `distribution`: the law of the noise on a - b, with a scale that broadcasts against it. The
+        scale may require grad.
+
+    **Returns:** a tensor of the broadcast shape and the promoted type.
+
+    **Raises:** as `maximum`.
+
+    **Source:** for Gaussian noise, Clark, "The greatest of a finite set of random variables",
+    Operations Research 9, 1961.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.minimum(torch.tensor([-3.0, 0.0, 3.0]), 0.0, ts.Logistic())
@@ -172,16 +232,23 @@ def minimum(a: Tensor | float, b: Tensor | float, distribution: AbstractDistribu
 def threshold(
     x: Tensor, threshold: float | Tensor, value: float | Tensor, distribution: AbstractDistribution
 ) -> Tensor:
-    """Returns E of x + noise where that exceeds the threshold, of `value` elsewhere.
+    """Returns the expectation of x + noise where that exceeds the threshold, else of `value`.
 
     Smooths `torch.nn.functional.threshold`, which is x if x > threshold, else value.
 
     **Arguments:**
 
-    - `x`, `distribution`: as for `heaviside`.
-    - `threshold`, `value`: numbers or floating-point tensors that broadcast against `x`.
+    - `x`: floating-point tensor. Half types are computed in float32.
+    - `threshold`, `value`: numbers or floating-point tensors that broadcast against `x`. They may
+        require grad.
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
+        require grad.
 
-    **Raises:** as `abs`.
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale.
+
+    **Raises:** TypeError if `x` is not a floating-point tensor; ValueError if the distribution has
+    a `scale_matrix`, if the noise has no mean (Cauchy), because then the expectation does not
+    exist, or if no closed form is known (`FromTorch`).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.threshold(torch.tensor([-5.0, 5.0]), 1.0, -1.0, ts.Gaussian(0.5))
@@ -195,16 +262,24 @@ def threshold(
 
 
 def hardshrink(x: Tensor, lambd: float | Tensor, distribution: AbstractDistribution) -> Tensor:
-    """Returns E of x + noise where its size exceeds lambd, of 0 elsewhere.
+    """Returns the expectation of x + noise where its absolute value exceeds lambd, else of 0.
 
     Smooths `torch.nn.functional.hardshrink`.
 
     **Arguments:**
 
-    - `x`, `distribution`: as for `heaviside`.
-    - `lambd`: number or floating-point tensor that broadcasts against `x`, >= 0.
+    - `x`: floating-point tensor. Half types are computed in float32.
+    - `lambd`: number or floating-point tensor that broadcasts against `x`, >= 0. It may require
+        grad.
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
+        require grad.
 
-    **Raises:** also ValueError if `lambd` is negative, and as `abs`.
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale.
+
+    **Raises:** TypeError if `x` is not a floating-point tensor; ValueError if the distribution has
+    a `scale_matrix`, if the noise has no mean (Cauchy), because then the expectation does not
+    exist, or if no closed form is known (`FromTorch`). Also ValueError if `lambd` is negative
+    (checked on the CPU in eager mode only).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.hardshrink(torch.tensor([0.0, 5.0]), 1.0, ts.Gaussian(0.2))

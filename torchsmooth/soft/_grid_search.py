@@ -7,14 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .._checks import check_bool, check_floating
+from .._checks import check_floating
 from ..distributions import AbstractDistribution
-from ._quadrature import argmin_quadrature
 from ._reductions import argmin
 
 
 class GridSearch(NamedTuple):
-    """What a soft grid search finds."""
+    """The result of a soft grid search."""
 
     argmin: Tensor
     """[..., *point]: the expected point of the smallest noisy value."""
@@ -27,43 +26,33 @@ class GridSearch(NamedTuple):
 
 
 def grid_search(
-    f: Callable[[Tensor], Tensor],
-    grid: Tensor,
-    distribution: AbstractDistribution,
-    *,
-    mirrored: bool = False,
-    num_nodes: int = 128,
+    f: Callable[[Tensor], Tensor], grid: Tensor, distribution: AbstractDistribution
 ) -> GridSearch:
-    """Returns the expected outcome of a grid search that sees every value with noise of its own.
+    """Returns the expected result of a grid search whose values have independent noise.
 
-    The twin of `i = f(grid).argmin(); grid[i], f(grid)[i]`, whose first part is piecewise constant
-    in the parameters of f. With p_i = P(f_i + noise_i is the smallest), the results are
-    sum_i p_i grid_i and sum_i p_i f_i: exact expectations. A large scale averages over the grid; as
-    it goes to 0, both go to those of the hard search (if there is one smallest value).
+    Smooths `i = f(grid).argmin(); grid[i], f(grid)[i]`, whose first part is piecewise constant in
+    the parameters of f. With p_i = P(f_i + noise_i is the smallest), the results are sum_i p_i
+    grid_i and sum_i p_i f_i: exact expectations. A large scale averages over the grid. As the scale
+    goes to 0, both go to those of the hard search (if there is one smallest value).
 
-    The expected point may lie where f is large, if two points far apart are nearly as good. How
-    the *value* changes is safer to build upon: `min` is never below the true minimum, and its
-    derivative goes to the derivative of f at the best point. The expectation of the smallest noisy
-    value, noise included, is `amin_quadrature(f(grid), -1, distribution)`.
+    The expected point may lie where f is large, if two distant points are nearly as good. The
+    *value* is safer to build upon: `min` is never below the true minimum, and its derivative goes
+    to the derivative of f at the best point. The expectation of the smallest noisy value, noise
+    included, is `amin(f(grid), -1, distribution)`.
 
     **Arguments:**
 
-    - `f`: maps the grid to values [..., m], one for each point; what comes before is batch. Points
-        of value inf are never chosen, unless there are no others.
+    - `f`: maps the grid to values [..., m], one for each point; leading dimensions are batch.
+        Points of value inf are never chosen, unless there are no others.
     - `grid`: floating-point tensor [m, *point], at least one point. It may require grad.
     - `distribution`: the law of the noise, in units of f, with a scale that broadcasts against the
         values. It may require grad.
-    - `mirrored`: whether the noise is minus a `Gumbel` variable. Then the probabilities are
-        softmax(-f / scale), in closed form, at a cost that is linear in m. Otherwise they are
-        integrals (`argmin_quadrature`), under any law, at a cost of m^2 `num_nodes`.
-    - `num_nodes`: nodes of the quadrature.
 
     **Returns:** a `GridSearch` of `argmin`, `min` and `probability`. The first two are NaN for a
     batch element with NaN among its values.
 
-    **Raises:** TypeError if an argument or a value of f is of another type; ValueError if the
-    grid is empty, f returns another number of values, or `mirrored` comes with another law than
-    `Gumbel`.
+    **Raises:** TypeError if an argument or a value of f is of another type; ValueError if the grid
+    is empty, or if f returns another number of values.
 
     >>> import torch, torchsmooth as ts
     >>> grid = torch.linspace(0, 1, 5)
@@ -86,13 +75,7 @@ def grid_search(
             f"f must return {len(grid)} values in its last dimension, one for each point of the "
             f"grid, got shape {tuple(values.shape)}; evaluate it at all points at once"
         )
-    # So far away that no noise closes the gap, and finite, so that differences are numbers.
-    far = 1e-6 * torch.finfo(values.dtype).max
-    scores = torch.where(values == math.inf, far, values)
-    if check_bool(mirrored, "mirrored"):
-        probability = argmin(scores, -1, distribution, mirrored=True)
-    else:
-        probability = argmin_quadrature(scores, -1, distribution, num_nodes=num_nodes)
+    probability = argmin(values, -1, distribution)
     dtype = torch.promote_types(probability.dtype, grid.dtype)
     point = torch.tensordot(probability.to(dtype), grid.to(dtype), dims=([-1], [0]))
     unreachable = (values == math.inf) & (probability == 0)

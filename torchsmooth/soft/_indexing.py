@@ -9,10 +9,10 @@ from ._operands import check_broadcast
 
 
 def take(x: Tensor, soft_index: Tensor, dim: int = 0) -> Tensor:
-    """Returns the expected entry of `x`, for an index that is random.
+    """Returns the expected entry of `x` at a random index.
 
-    The twin of `x[index]` (or `x.index_select(dim, index)`, or `numpy.take`), in which every
-    integer of the index has become a row of probabilities, as `argmax` makes them.
+    Smooths `x[index]` (or `x.index_select(dim, index)`, or `numpy.take`): a row of probabilities,
+    as `argmax` returns it, replaces each integer of the index.
 
     **Arguments:**
 
@@ -20,11 +20,14 @@ def take(x: Tensor, soft_index: Tensor, dim: int = 0) -> Tensor:
     - `soft_index`: probabilities [..., n]: the last dimension sums to 1.
     - `dim`: the dimension of `x` that is indexed.
 
-    **Returns:** a tensor in which the leading dimensions of `soft_index` stand in place of `dim`.
-    It is the expectation if the index does not depend on what else is random.
+    **Returns:** a tensor in which the leading dimensions of `soft_index` replace `dim`. It is the
+    expectation if the index is independent of all other random quantities.
 
     **Raises:** TypeError if an argument is of another type; ValueError if the sizes do not fit, or
-    `soft_index` holds no probabilities (looked at on the CPU in eager mode only).
+    if `soft_index` holds values outside of [0, 1] (checked on the CPU in eager mode only).
+
+    **Source:** the read operation of Graves, Wayne and Danihelka, "Neural Turing machines", 2014
+    (arXiv:1410.5401), section 3.1.
 
     >>> import torch, torchsmooth as ts
     >>> table = torch.tensor([[1.0, 10.0], [2.0, 20.0]])
@@ -43,9 +46,9 @@ def take(x: Tensor, soft_index: Tensor, dim: int = 0) -> Tensor:
 
 
 def take_along_dim(x: Tensor, soft_index: Tensor, dim: int) -> Tensor:
-    """Returns the expected entry of every row of `x`, for an index of its own that is random.
+    """Returns the expected entry of every row of `x` at a random index, one index for each row.
 
-    The twin of `torch.take_along_dim` with one index per row.
+    Smooths `torch.take_along_dim` with one index per row.
 
     **Arguments:**
 
@@ -58,6 +61,8 @@ def take_along_dim(x: Tensor, soft_index: Tensor, dim: int) -> Tensor:
     infinite or NaN.
 
     **Raises:** as `take`.
+
+    **Source:** as for `take`.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([[1.0, 2.0], [3.0, 4.0]])

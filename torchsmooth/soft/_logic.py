@@ -1,4 +1,4 @@
-"""Logic of probabilities. All events are taken to be independent."""
+"""Logic of probabilities. All events are assumed to be independent."""
 
 import math
 import numbers
@@ -13,19 +13,24 @@ from .._torch_internals import one_node, refuse_nested_forward_mode, values_are_
 from ._operands import check_broadcast, result_type
 
 
-# What rounding or an estimate may add to a probability.
+# Probabilities may leave [0, 1] by this much: by rounding, or because they are estimates.
 _SLACK = 1e-3
 
 
 def logical_not(p: Tensor) -> Tensor:
     """Returns 1 - p, the probability that an event does not happen.
 
-    **Arguments:** `p`: probabilities, a floating-point tensor, or a bool tensor for certain events.
+    **Arguments:**
+
+    - `p`: probabilities: a floating-point tensor, or a bool tensor for certain events.
 
     **Returns:** a tensor of the same shape.
 
-    **Raises:** TypeError if `p` is no such tensor; ValueError if it holds other values (looked at
-    on the CPU in eager mode only).
+    **Raises:** TypeError if `p` is not such a tensor; ValueError if it holds values outside of [0,
+    1] (checked on the CPU in eager mode only).
+
+    **Source:** Petersen, Borgelt, Kuehne and Deussen, "Deep differentiable logic gate networks",
+    2022 (arXiv:2210.08277).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.logical_not(torch.tensor([0.0, 0.25, 1.0]))
@@ -37,12 +42,21 @@ def logical_not(p: Tensor) -> Tensor:
 def logical_and(p: Tensor, q: Tensor) -> Tensor:
     """Returns p q, the probability that both of two independent events happen.
 
-    For events that depend on each other, such as two comparisons of the same noisy variable, that
-    is not the probability of both.
+    For dependent events, such as two comparisons of the same noisy variable, this is not the
+    probability of both.
 
-    **Arguments:** `p`, `q`: as for `logical_not`; they broadcast.
+    **Arguments:**
+
+    - `p`, `q`: probabilities that broadcast: floating-point tensors, or bool tensors for certain
+        events.
 
     **Returns:** a tensor of the broadcast shape.
+
+    **Raises:** TypeError if an argument is not such a tensor; ValueError if it holds values outside
+    of [0, 1] (checked on the CPU in eager mode only), or if shapes do not broadcast.
+
+    **Source:** Petersen, Borgelt, Kuehne and Deussen, "Deep differentiable logic gate networks",
+    2022 (arXiv:2210.08277).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.logical_and(torch.tensor([0.5, 1.0]), torch.tensor([0.5, 0.25]))
@@ -55,7 +69,18 @@ def logical_and(p: Tensor, q: Tensor) -> Tensor:
 def logical_or(p: Tensor, q: Tensor) -> Tensor:
     """Returns p + q - p q, the probability that at least one of two independent events happens.
 
-    **Arguments:** as for `logical_and`.
+    **Arguments:**
+
+    - `p`, `q`: probabilities that broadcast: floating-point tensors, or bool tensors for certain
+        events.
+
+    **Returns:** a tensor of the broadcast shape.
+
+    **Raises:** TypeError if an argument is not such a tensor; ValueError if it holds values outside
+    of [0, 1] (checked on the CPU in eager mode only), or if shapes do not broadcast.
+
+    **Source:** Petersen, Borgelt, Kuehne and Deussen, "Deep differentiable logic gate networks",
+    2022 (arXiv:2210.08277).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.logical_or(torch.tensor([0.5, 1.0]), torch.tensor([0.5, 0.25]))
@@ -65,9 +90,22 @@ def logical_or(p: Tensor, q: Tensor) -> Tensor:
 
 
 def logical_xor(p: Tensor, q: Tensor) -> Tensor:
-    """Returns p (1 - q) + q (1 - p), the probability that one of two independent events happens.
+    """Returns p (1 - q) + q (1 - p), the probability that exactly one of two events happens.
 
-    **Arguments:** as for `logical_and`.
+    The events are assumed to be independent.
+
+    **Arguments:**
+
+    - `p`, `q`: probabilities that broadcast: floating-point tensors, or bool tensors for certain
+        events.
+
+    **Returns:** a tensor of the broadcast shape.
+
+    **Raises:** TypeError if an argument is not such a tensor; ValueError if it holds values outside
+    of [0, 1] (checked on the CPU in eager mode only), or if shapes do not broadcast.
+
+    **Source:** Petersen, Borgelt, Kuehne and Deussen, "Deep differentiable logic gate networks",
+    2022 (arXiv:2210.08277).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.logical_xor(torch.tensor([0.5, 1.0]), torch.tensor([0.5, 1.0]))
@@ -80,15 +118,18 @@ def logical_xor(p: Tensor, q: Tensor) -> Tensor:
 def all(p: Tensor, dim: int | Sequence[int] | None = None, *, keepdim: bool = False) -> Tensor:
     """Returns the probability that all of many independent events happen.
 
-    The product, taken in pairs: its derivatives are right where factors are 0.
+    The product is computed in pairs, so that its derivatives are correct where factors are 0.
 
     **Arguments:**
 
-    - `p`: as for `logical_not`.
+    - `p`: probabilities: a floating-point tensor, or a bool tensor for certain events.
     - `dim`: the dimensions to reduce; None for all.
-    - `keepdim`: whether they stay, with size 1.
+    - `keepdim`: whether they are kept, with size 1.
 
-    **Returns:** a tensor without the reduced dimensions. Of no events it is 1.
+    **Returns:** a tensor without the reduced dimensions. It is 1 for no events.
+
+    **Raises:** TypeError if `p` is not such a tensor; ValueError if it holds values outside of [0,
+    1] (checked on the CPU in eager mode only), or if `dim` is out of range.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.all(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), dim=-1)
@@ -100,12 +141,18 @@ def all(p: Tensor, dim: int | Sequence[int] | None = None, *, keepdim: bool = Fa
 def any(p: Tensor, dim: int | Sequence[int] | None = None, *, keepdim: bool = False) -> Tensor:
     """Returns the probability that at least one of many independent events happens.
 
-    Taken in pairs: many probabilities that are small against 1 keep all their digits, and the
-    derivatives are right where an event is certain.
+    It is computed in pairs: many probabilities that are small against 1 keep all their digits, and
+    the derivatives are correct where an event is certain.
 
-    **Arguments:** as for `all`.
+    **Arguments:**
 
-    **Returns:** a tensor without the reduced dimensions. Of no events it is 0.
+    - `p`: probabilities: a floating-point tensor, or a bool tensor for certain events.
+    - `dim`: the dimensions to reduce; None for all.
+    - `keepdim`: whether they are kept, with size 1.
+
+    **Returns:** a tensor without the reduced dimensions. It is 0 for no events.
+
+    **Raises:** as `all`.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.any(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), dim=-1)
@@ -117,15 +164,21 @@ def any(p: Tensor, dim: int | Sequence[int] | None = None, *, keepdim: bool = Fa
 def where(p: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
     """Returns p a + (1 - p) b, the expectation of a choice: `a` with probability p, else `b`.
 
-    An infinity or NaN on the side that has probability 0 is not looked at.
+    An infinity or NaN on the side that has probability 0 does not reach the result.
 
     **Arguments:**
 
-    - `p`: as for `logical_not`.
+    - `p`: probabilities: a floating-point tensor, or a bool tensor for certain events.
     - `a`, `b`: real tensors or numbers that broadcast against `p`.
 
     **Returns:** a tensor of the broadcast shape. It is the expectation of the hard program only if
     neither `a` nor `b` depends on the noise that decides.
+
+    **Raises:** TypeError if an argument is of another type; ValueError if `p` holds values outside
+    of [0, 1] (checked on the CPU in eager mode only), or if shapes do not broadcast.
+
+    **Source:** Petersen et al., "Learning with algorithmic supervision via continuous relaxations",
+    2021 (arXiv:2110.05651).
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.where(torch.tensor([0.0, 0.25]), torch.tensor([torch.inf, 4.0]), 0.0)

@@ -1,15 +1,18 @@
-"""Extrema over a dimension in closed form, which the Gumbel law alone has.
+"""Extrema over a dimension under independent noise: exact expectations, without samples.
 
-Its maximum is of the same law again. For other laws there are two roads: `torchsmooth.functional`,
-which samples, and the functions named `..._quadrature`, which integrate numerically.
+Under Gumbel noise of one scale the maximum has a closed form. Everything else is an integral over
+the value of one element, which the kernels compute as for `torchsmooth.soft.argsort`, at a cost of
+n times the number of nodes.
 """
+
+import math
 
 import torch
 from torch import Tensor
 
-from .._checks import check_bool, check_dim
+from .._checks import check_bool
 from ..distributions import AbstractDistribution, Gumbel
-from ._operands import elementwise
+from ._expected_order import Rows, rows
 
 
 EULER = 0.57721566490153286
@@ -19,160 +22,168 @@ REACH = 1e3
 
 
 def argmax(x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
-    """Returns the probability of each element to be the largest, with Gumbel noise on all: softmax.
+    """Returns the probability of each element to be the largest: the expected one-hot vector.
+
+    Under `Gumbel` noise of one scale for all elements it is softmax(x / scale), in closed form;
+    else it is computed by quadrature, with an error of at most 1e-6 (float32) or 1e-10 (float64).
 
     **Arguments:**
 
-    - `x`: floating-point tensor. Half types are computed in float32. Elements at -inf take no part.
+    - `x`: floating-point tensor. Half types are computed in float32. Elements at -inf take no part;
+        of several at inf the first is the largest.
     - `dim`: the dimension to reduce.
-    - `distribution`: a `Gumbel`, whose scale broadcasts against `x` and is the same for all
-        elements along `dim`. It may require grad.
-
-    **Returns:** a tensor of the shape of `x` that sums to 1 along `dim`: the expected one-hot
-    vector, softmax(x / scale).
-
-    **Raises:** TypeError if an argument is of another type; ValueError for other laws, which have
-    no closed form, or if the scale varies along `dim`.
-
-    >>> import torch, torchsmooth as ts
-    >>> ts.soft.argmax(torch.tensor([0.0, 1.0, 3.0]), 0, ts.Gumbel(1.0))
-    tensor([0.0420, 0.1142, 0.8438])
-    """
-    return _argmax(x, dim, distribution, "argmax")
-
-
-def argmin(x: Tensor, dim: int, distribution: AbstractDistribution, *, mirrored: bool) -> Tensor:
-    """Returns the probability of each element to be the smallest, with mirrored Gumbel noise.
-
-    The minimum has a closed form under the mirrored law, that of minus a Gumbel variable (whose
-    upper tail is the thin one), and none under the law itself. `mirrored=True` says that this is
-    meant: then the result is softmax(-x / scale).
-
-    **Arguments:**
-
-    - `x`, `dim`, `distribution`: as for `argmax`.
-    - `mirrored`: must be True.
+    - `distribution`: the law of the noise, independent for every element, with a scale that
+        broadcasts against `x`. The scale may require grad.
 
     **Returns:** a tensor of the shape of `x` that sums to 1 along `dim`.
 
-    **Raises:** also ValueError if `mirrored` is False: `argmin_quadrature` has the noise itself.
+    **Raises:** TypeError if an argument is of another type; ValueError if the distribution has a
+    `scale_matrix`, under which the noise is not independent.
 
     >>> import torch, torchsmooth as ts
-    >>> ts.soft.argmin(torch.tensor([0.0, 1.0, 3.0]), 0, ts.Gumbel(1.0), mirrored=True)
-    tensor([0.7054, 0.2595, 0.0351])
+    >>> ts.soft.argmax(torch.tensor([0.0, 1.0, 3.0]), 0, ts.Gumbel(1.0))  # softmax
+    tensor([0.0420, 0.1142, 0.8438])
+    >>> ts.soft.argmax(torch.tensor([0.0, 1.0, 3.0]), 0, ts.Gaussian(1.0))
+    tensor([0.0118, 0.0691, 0.9191])
     """
-    _check_mirrored(mirrored, "argmin")
-    return _argmax(-x if isinstance(x, Tensor) else x, dim, distribution, "argmin")
+    return _argextremum(rows(x, distribution, dim), largest=True)
+
+
+def argmin(x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
+    """Returns the probability of each element to be the smallest.
+
+    Under a symmetric law it is `argmax(-x, ...)`. Under `Gumbel` it is not: the softmax of
+    -x / scale is `argmax(-x, dim, Gumbel(scale))`, for noise whose lower tail is the heavy one.
+
+    **Arguments:** as for `argmax`.
+
+    **Returns:** a tensor of the shape of `x` that sums to 1 along `dim`.
+
+    **Raises:** as `argmax`.
+
+    >>> import torch, torchsmooth as ts
+    >>> ts.soft.argmin(torch.tensor([0.0, 1.0, 2.0]), 0, ts.Gaussian(1.0))
+    tensor([0.7288, 0.2241, 0.0472])
+    """
+    return _argextremum(rows(x, distribution, dim), largest=False)
+
+
+def log_argmax(x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
+    """Returns the logarithms of the probabilities of `argmax`, accurate also where these are tiny.
+
+    Under `Gumbel` noise of one scale it is log_softmax(x / scale). Otherwise it is a quadrature in
+    PyTorch whose cost grows with n^2.
+
+    **Arguments:** as for `argmax`, under a law of torchsmooth.
+
+    **Returns:** a tensor of the shape of `x`; -inf, with gradient 0, where the probability is 0 or
+    (but for the closed form) below e^-700.
+
+    **Raises:** as `argmax`; also ValueError for a law without a kernel.
+
+    >>> import torch, torchsmooth as ts
+    >>> ts.soft.log_argmax(torch.tensor([0.0, 100.0]), 0, ts.Gumbel(1.0))
+    tensor([-100.,    0.])
+    """
+    noisy = rows(x, distribution, dim)
+    if noisy.n > 0 and _has_closed_form(noisy):
+        _, distance = _distances(noisy)
+        known = torch.log_softmax(-distance, -1)
+        masked = noisy.x == -math.inf
+        return noisy.back(torch.where(masked, -math.inf, known).to(noisy.dtype))
+    return noisy.back(noisy.log_largest())
 
 
 def amax(
     x: Tensor, dim: int, distribution: AbstractDistribution, *, keepdim: bool = False
 ) -> Tensor:
-    """Returns the expectation of the largest element, with Gumbel noise on all.
+    """Returns the expectation of the largest element.
+
+    Under `Gumbel` noise of one scale it is scale (logsumexp(x / scale) + Euler's constant), in
+    closed form; else it is computed by quadrature, with an error of at most 1e-6 (float32) or
+    1e-10 (float64) of the spread of a row.
 
     **Arguments:**
 
-    - `x`, `dim`, `distribution`: as for `argmax`.
+    - `x`, `dim`, `distribution`: as for `argmax`. The law must have a mean: not Cauchy.
     - `keepdim`: whether the reduced dimension stays, with size 1.
 
-    **Returns:** a tensor without the dimension: scale (logsumexp(x / scale) + Euler's constant).
-    The constant is the mean of the noise.
+    **Returns:** a tensor without the dimension. Its derivative in x is `argmax`.
 
-    **Raises:** as `argmax`; also ValueError if there are no elements along `dim`.
+    **Raises:** as `argmax`; also ValueError under `Cauchy`, or if there are no elements.
 
     >>> import torch, torchsmooth as ts
-    >>> ts.soft.amax(torch.tensor([0.0, 1.0, 3.0]), 0, ts.Gumbel(1e-3))
-    tensor(3.0006)
+    >>> ts.soft.amax(torch.zeros(2), 0, ts.Gaussian())  # 1 / sqrt(pi)
+    tensor(0.5642)
     """
-    return _amax(x, dim, distribution, keepdim, "amax")
+    return _extremum(rows(x, distribution, dim), keepdim, largest=True)
 
 
 def amin(
-    x: Tensor,
-    dim: int,
-    distribution: AbstractDistribution,
-    *,
-    mirrored: bool,
-    keepdim: bool = False,
+    x: Tensor, dim: int, distribution: AbstractDistribution, *, keepdim: bool = False
 ) -> Tensor:
-    """Returns the expectation of the smallest element, with mirrored Gumbel noise on all.
+    """Returns the expectation of the smallest element.
 
-    **Arguments:**
+    **Arguments:** as for `amax`.
 
-    - `x`, `dim`, `distribution`, `mirrored`: as for `argmin`.
-    - `keepdim`: whether the reduced dimension stays, with size 1.
+    **Returns:** a tensor without the dimension. Its derivative in x is `argmin`.
 
-    **Returns:** a tensor without the dimension: -scale (logsumexp(-x / scale) + Euler's constant).
-
-    **Raises:** as `argmin`; also ValueError if there are no elements along `dim`.
+    **Raises:** as `amax`.
 
     >>> import torch, torchsmooth as ts
-    >>> ts.soft.amin(torch.tensor([0.0, 1.0, 3.0]), 0, ts.Gumbel(1e-3), mirrored=True)
-    tensor(-0.0006)
+    >>> ts.soft.amin(torch.zeros(2), 0, ts.Gaussian())
+    tensor(-0.5642)
     """
-    _check_mirrored(mirrored, "amin")
-    return -_amax(-x if isinstance(x, Tensor) else x, dim, distribution, keepdim, "amin")
+    return _extremum(rows(x, distribution, dim), keepdim, largest=False)
 
 
-def _argmax(x: Tensor, dim: int, distribution: AbstractDistribution, name: str) -> Tensor:
-    _, dtype, (x,) = elementwise(x, distribution)
-    dim = check_dim(dim, x)
-    scale = _common_scale(distribution, x, dim, name)
-    if x.shape[dim] == 0:
-        return x.to(dtype)
-    _, distance = _distances(x, dim, scale)
-    return torch.softmax(-distance, dim).to(dtype)
+def _argextremum(noisy: Rows, largest: bool) -> Tensor:
+    if noisy.n == 0:
+        return noisy.back(noisy.x.to(noisy.dtype))
+    if largest and _has_closed_form(noisy):
+        _, distance = _distances(noisy)
+        return noisy.back(torch.softmax(-distance, -1).to(noisy.dtype))
+    return noisy.back(noisy.expect(largest, "matrix", 0, 1).squeeze(-2))
 
 
-def _amax(
-    x: Tensor, dim: int, distribution: AbstractDistribution, keepdim: bool, name: str
-) -> Tensor:
-    _, dtype, (x,) = elementwise(x, distribution)
-    dim = check_dim(dim, x)
+def _extremum(noisy: Rows, keepdim: bool, largest: bool) -> Tensor:
     check_bool(keepdim, "keepdim")
-    scale = _common_scale(distribution, x, dim, name)
-    if x.shape[dim] == 0:
+    _check_mean(noisy)
+    if noisy.n == 0:
         raise ValueError(
-            f"x must have at least one element along dim, got shape {tuple(x.shape)} and dim={dim};"
-            " the maximum of nothing does not exist"
+            f"x must have at least one element along dim, got shape {tuple(noisy.x.shape)} with "
+            "dim moved to the end; the extremum of nothing does not exist"
         )
-    top, distance = _distances(x, dim, scale)
-    result = top + scale * (torch.logsumexp(-distance, dim, keepdim=True) + EULER)
-    return (result if keepdim else result.squeeze(dim)).to(dtype)
+    if largest and _has_closed_form(noisy):
+        top, distance = _distances(noisy)
+        peak = torch.logsumexp(-distance, -1, keepdim=True) + EULER
+        result = top + noisy.common_scale * peak
+        result = result.to(noisy.dtype)
+    else:
+        result = noisy.expect(largest, "values", 0, 1)
+    return noisy.back(result) if keepdim else result.squeeze(-1)
 
 
-def _check_mirrored(mirrored: object, name: str) -> None:
-    if check_bool(mirrored, "mirrored"):
-        return
-    raise ValueError(
-        f"mirrored must be True, because {name} has a closed form under the mirrored law only, got "
-        f"False; use ts.soft.{name}_quadrature for the noise itself"
-    )
-
-
-def _common_scale(law: AbstractDistribution, x: Tensor, dim: int, name: str) -> float | Tensor:
-    if not isinstance(law, Gumbel):
-        sampled = "ts.functional.argmax, which samples, or " if name == "argmax" else ""
+def _check_mean(noisy: Rows) -> None:
+    if noisy.law.traits.tails == "power":
         raise ValueError(
-            f"distribution must be a Gumbel, the only law under which {name} has a closed form, "
-            f"got {law!r}; use {sampled}ts.soft.{name}_quadrature, which integrates"
+            "distribution must have a mean for an extremum, because without one its expectation "
+            f"does not exist, got {noisy.law!r}; use Logistic or Gaussian, or "
+            "ts.soft.quantile of an inner position"
         )
-    if not isinstance(law.scale, Tensor):
-        assert law.scale is not None  # `elementwise` has looked
-        return law.scale
-    place = law.scale.ndim - (x.ndim - dim)
-    if law.scale.ndim > x.ndim or (place >= 0 and law.scale.shape[place] != 1):
-        raise ValueError(
-            f"scale must be the same along dim {dim}, where the closed form needs one, got shape "
-            f"{tuple(law.scale.shape)} for x of shape {tuple(x.shape)}; give it size 1 there, or "
-            f"use ts.soft.{name}_quadrature"
-        )
-    return law.scale.to(x.dtype)
 
 
-def _distances(x: Tensor, dim: int, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+def _has_closed_form(noisy: Rows) -> bool:
+    return isinstance(noisy.law, Gumbel) and noisy.scale.shape[-1] == 1
+
+
+def _distances(noisy: Rows) -> tuple[Tensor, Tensor]:
     """The largest element, a constant, and how many scales the others lie below it."""
-    top = x.detach().amax(dim, keepdim=True)
-    distance = top - x
+    x, scale = noisy.x, noisy.common_scale
+    top = x.detach().amax(-1, keepdim=True)
+    # Where that is infinite, the first such element is it.
+    ties = (x == top) & top.isinf()
+    first = ties & (ties.cumsum(-1) == 1)
+    distance = torch.where(first, 0.0, torch.where(ties, math.inf, top - x))
     beyond = distance > REACH * scale
     return top, torch.where(beyond, REACH, torch.where(beyond, 0.0, distance) / scale)

@@ -1,4 +1,4 @@
-"""Staircases, smoothed exactly."""
+"""Staircase functions, smoothed exactly."""
 
 import numbers
 from collections.abc import Sequence
@@ -15,20 +15,23 @@ from ._operands import elementwise
 def round(x: Tensor, distribution: AbstractDistribution) -> Tensor:
     """Returns E round(x + noise).
 
-    At halves torch rounds to the even neighbour; the expectation does not see single points.
+    At halves torch rounds to the even neighbour; single points do not change the expectation.
 
     **Arguments:**
 
     - `x`: floating-point tensor. Half types are computed in float32.
-    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. Its scale may
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
         require grad.
 
-    **Returns:** a tensor of the broadcast shape and the promoted type. For scales that are large
-    against 1 it is x plus the mean of the noise, and a wave that vanishes.
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale. For
+    scales that are large against 1 it is x plus the mean of the noise, plus a wave that vanishes.
 
-    **Raises:** TypeError if `x` is no floating-point tensor; ValueError if the noise has no mean
-    (Cauchy), because then the expectation does not exist, if no closed form is known (`FromTorch`),
-    or if the distribution has a `scale_matrix`.
+    **Raises:** TypeError if `x` is not a floating-point tensor; ValueError if the distribution has
+    a `scale_matrix`, if the noise has no mean (Cauchy), because then the expectation does not
+    exist, or if no closed form is known (`FromTorch`).
+
+    **Source:** the Fourier series is that of Widrow, "A study of rough amplitude quantization by
+    means of Nyquist sampling theory", IRE Transactions on Circuit Theory 3, 1956.
 
     >>> import torch, torchsmooth as ts
     >>> x = torch.tensor([0.4, 0.5, 1.0])
@@ -45,7 +48,18 @@ def round(x: Tensor, distribution: AbstractDistribution) -> Tensor:
 def floor(x: Tensor, distribution: AbstractDistribution) -> Tensor:
     """Returns E floor(x + noise).
 
-    **Arguments:** as for `round`.
+    **Arguments:**
+
+    - `x`: floating-point tensor. Half types are computed in float32.
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
+        require grad.
+
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale.
+
+    **Raises:** as `round`.
+
+    **Source:** the Fourier series is that of Widrow, "A study of rough amplitude quantization by
+    means of Nyquist sampling theory", IRE Transactions on Circuit Theory 3, 1956.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.floor(torch.tensor([0.0, 0.1, 0.5]), ts.Gaussian(0.1))
@@ -57,9 +71,20 @@ def floor(x: Tensor, distribution: AbstractDistribution) -> Tensor:
 
 
 def ceil(x: Tensor, distribution: AbstractDistribution) -> Tensor:
-    """Returns E ceil(x + noise) = floor(x) + 1: the noise never hits an integer.
+    """Returns E ceil(x + noise) = floor(x) + 1, because the noise never hits an integer.
 
-    **Arguments:** as for `round`.
+    **Arguments:**
+
+    - `x`: floating-point tensor. Half types are computed in float32.
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
+        require grad.
+
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale.
+
+    **Raises:** as `round`.
+
+    **Source:** the Fourier series is that of Widrow, "A study of rough amplitude quantization by
+    means of Nyquist sampling theory", IRE Transactions on Circuit Theory 3, 1956.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.ceil(torch.tensor([0.0, 0.1, 0.5]), ts.Gaussian(0.1))
@@ -71,16 +96,27 @@ def ceil(x: Tensor, distribution: AbstractDistribution) -> Tensor:
 
 
 def trunc(x: Tensor, distribution: AbstractDistribution) -> Tensor:
-    """Returns E trunc(x + noise): the floor of what is positive, the ceiling of what is negative.
+    """Returns E trunc(x + noise): the floor of positive numbers, the ceiling of negative ones.
 
-    **Arguments:** as for `round`.
+    **Arguments:**
+
+    - `x`: floating-point tensor. Half types are computed in float32.
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
+        require grad.
+
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale.
+
+    **Raises:** as `round`.
+
+    **Source:** the Fourier series is that of Widrow, "A study of rough amplitude quantization by
+    means of Nyquist sampling theory", IRE Transactions on Circuit Theory 3, 1956.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.trunc(torch.tensor([0.0, 0.9, -1.5]), ts.Gaussian(0.1))
     tensor([ 0.0000,  0.1587, -1.0000])
     """
     law, dtype, (x,) = elementwise(x, distribution)
-    # What is below 0 is rounded up: the floor without its step at 0.
+    # Numbers below 0 are rounded up: this is the floor without its step at 0.
     central = (x > -0.5) & (x < 0.5)
     below, steps = _floor(x, law, central)
     rest = torch.where(central, steps, steps + law.probability_negative(x))
@@ -96,16 +132,18 @@ def quantize(
 
     **Arguments:**
 
-    - `x`, `distribution`: as for `round`.
+    - `x`: floating-point tensor. Half types are computed in float32.
     - `levels`: floating-point tensor [k] or numbers, increasing, k >= 1. It may require grad: its
-        gradient is that of the expectation, in which the thresholds halfway between the levels move
-        too.
+        gradient is that of the expectation, including the motion of the thresholds halfway between
+        the levels.
+    - `distribution`: the law of the noise, with a scale that broadcasts against `x`. The scale may
+        require grad.
 
-    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and scale. Memory
+    **Returns:** a tensor of the broadcast shape and the promoted type of `x` and the scale. Memory
     grows with k.
 
     **Raises:** TypeError if `x` or `levels` is not floating-point; ValueError if `levels` is not
-    one increasing row of finite numbers.
+    one row of increasing, finite numbers, or if the distribution has a `scale_matrix`.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.quantize(torch.tensor([-9.0, 0.0, 9.0]), [-1.0, 0.5, 2.0], ts.Logistic(0.1))
@@ -143,10 +181,10 @@ def _nearest(x: Tensor) -> tuple[Tensor, Tensor]:
 def _floor(
     x: Tensor, law: AbstractDistribution, missing: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The floor without noise, and how many steps the noise climbs.
+    """The floor without noise, and the expected number of steps that the noise climbs.
 
-    The step that is nearest decides from which side to count: x - floor(x) would lose a small
-    distance to the step above.
+    Steps are counted from the side of the nearest one: x - floor(x) would lose a small distance to
+    the step above.
     """
     nearest, offset = _nearest(x)
     beyond = offset >= 0

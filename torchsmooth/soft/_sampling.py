@@ -24,16 +24,14 @@ def gumbel_softmax(
 ) -> Tensor:
     """Returns a sample of a categorical variable, relaxed so that it has a gradient.
 
-    softmax((logits + Gumbel noise) / temperature), the concrete law: Jang, Gu and Poole,
-    "Categorical reparameterization with Gumbel-softmax", 2017 (arXiv:1611.01144); Maddison, Mnih
-    and Teh, "The concrete distribution", 2017 (arXiv:1611.00712). Unlike the rest of this module it
-    is a random sample, not an expectation: its largest element is a sample of softmax(logits). The
-    expectation is `argmax(logits, dim, Gumbel())`.
+    The sample is softmax((logits + Gumbel noise) / temperature), from the concrete law. Unlike the
+    rest of this module it is random, not an expectation: its largest element is a sample of
+    softmax(logits). The expectation is `argmax(logits, dim, Gumbel())`.
 
     **Arguments:**
 
-    - `logits`: floating-point tensor of unnormalised log probabilities; -inf for impossible ones.
-        Half types are computed in float32.
+    - `logits`: floating-point tensor of unnormalised log probabilities; -inf for impossible
+        categories. Half types are computed in float32.
     - `temperature`: a positive number, or a floating-point tensor of one element, which may require
         grad. Towards 0 the samples become one-hot.
     - `dim`: the dimension of the categories.
@@ -44,7 +42,11 @@ def gumbel_softmax(
 
     **Returns:** a tensor of the shape and type of `logits` that sums to 1 along `dim`.
 
-    **Raises:** TypeError or ValueError if an argument is not what is said above.
+    **Raises:** TypeError or ValueError if an argument differs from this description.
+
+    **Source:** Jang, Gu and Poole, "Categorical reparameterization with Gumbel-softmax", 2017
+    (arXiv:1611.01144); Maddison, Mnih and Teh, "The concrete distribution", 2017
+    (arXiv:1611.00712).
 
     >>> import torch, torchsmooth as ts
     >>> logits = torch.tensor([0.0, 5.0, -torch.inf])

@@ -1,4 +1,5 @@
 // Instantiates every kernel for the instruction set of the including file.
+#include "../kernels/order_statistics.h"
 #include "../kernels/perturb.h"
 #include "../kernels/reduce.h"
 #include "../kernels/render.h"
@@ -17,6 +18,8 @@ constexpr Kernels<T> table() {
           &sort_vector<T>,
           &sort_vector_jacobian<T>,
           &sort_backward<T>,
+          &order_statistics<T>,
+          &order_statistics_backward<T>,
           &hard_shortest_path<T>,
           &shortest_path<T>,
           &shortest_path_backward<T>,

@@ -13,6 +13,10 @@ from .noise import (
     perturb as perturb,
     reduce as reduce,
 )
+from .order_statistics import (
+    order_statistics as order_statistics,
+    order_statistics_backward as order_statistics_backward,
+)
 from .render import hard_render as hard_render, render as render, render_backward as render_backward
 from .samplers import words as words
 from .shortest_path import (
