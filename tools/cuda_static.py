@@ -12,7 +12,6 @@ which runs the kernels at the sizes of the benchmarks.
 
 import argparse
 import ast
-import collections
 import hashlib
 import json
 import os
@@ -90,7 +89,7 @@ class Compiled:
     spill_bytes: int = 0  # stored and loaded
     stack: int = 0
     threads: int = 0
-    instructions: collections.Counter[str] = field(default_factory=collections.Counter)
+    instructions: dict[str, int] = field(default_factory=dict)  # by kind
 
 
 # Compiling
@@ -144,10 +143,7 @@ def stored(source: Path, arch: str, folder: Path) -> dict[str, Compiled]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({name: asdict(one) for name, one in functions.items()}))
     rows = json.loads(path.read_text())
-    return {
-        name: Compiled(**row | {"instructions": collections.Counter(row["instructions"])})
-        for name, row in rows.items()
-    }
+    return {name: Compiled(**row) for name, row in rows.items()}
 
 
 def compiled(source: Path, arch: str, folder: Path) -> dict[str, Compiled]:
@@ -205,7 +201,9 @@ def add_code(cubin: Path, functions: dict[str, Compiled]) -> None:
         elif (
             match := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?\s*([A-Z][\w.]*)", line)
         ) and (now in functions):
-            functions[now].instructions[kind_of(match[1])] += 1
+            counts = functions[now].instructions
+            kind = kind_of(match[1])
+            counts[kind] = counts.get(kind, 0) + 1
 
 
 def kind_of(instruction: str) -> str:
@@ -357,7 +355,7 @@ takes one. Functions that are called are not in it.
     text += table(
         ["kernel", "all", *KINDS],
         [
-            [f"`{n}`", f.instructions.total(), *(f.instructions[k] for k in KINDS)]
+            [f"`{n}`", sum(f.instructions.values()), *(f.instructions.get(k, 0) for k in KINDS)]
             for n in kernels
             if HOT.match(n) and (f := results[arch].get(n))
         ],
