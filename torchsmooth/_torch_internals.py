@@ -92,7 +92,9 @@ def wrapped_tensors(t: Tensor) -> list[Tensor]:
 
 def unwrapped(t: Tensor) -> Tensor:
     """The plain tensor inside of wrappers, whose numbers can be read; no derivative passes it."""
-    return (t, *wrapped_tensors(t))[-1]
+    while torch._C._functorch.is_functorch_wrapped_tensor(t):
+        t = torch._C._functorch.get_unwrapped(t)
+    return t
 
 
 def tensor_level(t: Tensor) -> int:
@@ -160,13 +162,9 @@ def has_values(tensor: Tensor) -> bool:
 
 def materialized(t: Tensor) -> Tensor:
     """The tensor with memory behind it, which torch leaves out of derivatives that are zero."""
-    innermost = t if torch.compiler.is_compiling() else unwrapped(t)
-    return torch.zeros(t.shape, dtype=t.dtype, device=t.device) if _is_zero(innermost) else t
-
-
-def _is_zero(t: Tensor) -> bool:
-    zero: bool = not torch.compiler.is_compiling() and t._is_zerotensor()
-    return zero
+    if torch.compiler.is_compiling() or not unwrapped(t)._is_zerotensor():
+        return t
+    return torch.zeros(t.shape, dtype=t.dtype, device=t.device)
 
 
 _BATCHED: Any = torch._C._parse_dispatch_key("Batched")

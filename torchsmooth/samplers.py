@@ -280,9 +280,13 @@ class Sobol(AbstractSampler):
         return "sobol"
 
     def directions(self, n: int, device: torch.device) -> Tensor:
-        # Rounded up, so that few tables are enough for all n.
-        capacity = min(max(16, 1 << (n - 1).bit_length()), _MAX_SOBOL_DIMENSIONS)
-        return _sobol_table(capacity, torch.device(device))[:n]
+        # Rounded up, so that few tables serve all n: two of them all graphs.
+        if torch.compiler.is_compiling():
+            capacity = _SOME_DIMENSIONS if n <= _SOME_DIMENSIONS else _MAX_SOBOL_DIMENSIONS
+        else:
+            capacity = min(max(16, 1 << (n - 1).bit_length()), _MAX_SOBOL_DIMENSIONS)
+        # Not a slice, for which a graph would hold n as a number.
+        return _sobol_table(capacity, torch.device(device)).narrow(0, 0, n)
 
     def _validate_points(self, points: int, n: int, mirrored: int) -> None:
         if n > _MAX_SOBOL_DIMENSIONS:
@@ -294,6 +298,7 @@ class Sobol(AbstractSampler):
             _warn_unbalanced(points, mirrored)
 
 
+_SOME_DIMENSIONS = 1024
 _MAX_SOBOL_DIMENSIONS = torch.quasirandom.SobolEngine.MAXDIM
 
 

@@ -242,7 +242,8 @@ class Calls:
     def _chunk_rows(self, total: int) -> int:
         if self.options.chunk_size is not None:
             return self.options.chunk_size
-        if isinstance(total, torch.SymInt):  # exported for any number of examples: one chunk
+        # Compiled or exported for any number of examples: one chunk, for one graph.
+        if torch.compiler.is_compiling() or isinstance(total, torch.SymInt):
             return total
         if self.outputs is None:
             return min(_PROBE_ROWS, max(total, 1))
