@@ -11,7 +11,6 @@ namespace {
 
 constexpr int kThreads = 128;
 static_assert(kThreads / kWarp == 4, "warps take the samples of a quad");
-constexpr int kBlocks = 6;  // on a multiprocessor: what registers are limited to
 
 // How a block works: warps take one sample each, or the whole block takes one after the other where
 // so many grids would fill the shared memory. Grids that do not fit at all lie in global memory.
@@ -193,7 +192,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // Counts the samples whose path has a cell.
 template <class T, bool kShared>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads)
     paths_kernel(const PathCall<T> call, const Room room, unsigned char* workspace, Chunks chunks,
                  uint32_t* __restrict__ counts) {  // [B, 1, cells]
   const PathBlock<T> block = make_block<T, kShared>(call.grid, room, workspace);
@@ -219,7 +218,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 
 // With g the sum of grad over a sample's path, less the baseline: sums of g * weight.
 template <class T, bool kShared>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads)
     path_weights_kernel(const PathCall<T> call, const Room room, unsigned char* workspace,
                         Chunks chunks, bool scale,
                         const T* __restrict__ grad,      // [B, cells]
