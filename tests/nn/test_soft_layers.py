@@ -270,8 +270,9 @@ def test_hard_in_evaluation(layer: Layer) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "SoftSign SoftAbs SoftReLU SoftClamp SoftThreshold SoftHardshrink SoftRound SoftMaximum "
-    "SoftMinimum SoftAMax SoftAMin SoftTopKMask SoftCond".split(),
+    "SoftSign SoftAbs SoftReLU SoftClamp SoftThreshold SoftHardshrink SoftRound SoftMaximum "[
+        "SoftMinimum", "SoftAMax", "SoftAMin", "SoftAMax by quadrature", "SoftCond"
+    ],
 )
 def test_hard_gradient(name: str) -> None:
     """The one that torch gives its operator."""
