@@ -657,8 +657,8 @@ def test_other_ops_check_their_arguments(op: str, arguments: dict[str, Any], par
         ),
         ({"start": -(2**63), "stop": 2**63 - 1}, "reduce: needs 0 <= start <= stop"),
         ({"num_samples": 2**62}, "num_samples must be in [1, 2^30]"),
-        ({"n": -1}, "at most 2^32 - 1 batch elements and dimensions"),
-        ({"n": 2**32}, "at most 2^32 - 1 batch elements and dimensions"),
+        ({"n": -1}, "at most 2^32 batch elements and 2^32 - 1 dimensions"),
+        ({"n": 2**32}, "at most 2^32 batch elements and 2^32 - 1 dimensions"),
         ({"n": 2**32 - 1, "moment": "outer"}, "reduce: too many sums"),
     ],
 )

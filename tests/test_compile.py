@@ -122,3 +122,37 @@ def test_compiled_random_seed_follows_torchs_generator(device: torch.device) -> 
     torch.manual_seed(7)
     assert torch.equal(compiled(x), first)
     assert not torch.equal(first, second)
+
+
+def rank(x: Tensor, scale: Tensor | float, seed: Tensor) -> Tensor:
+    return ts.functional.rank(x, ts.Logistic(scale), num_samples=64, seed=seed)
+
+
+def many_samples(x: Tensor, scale: Tensor | float, seed: Tensor) -> Tensor:
+    return ts.smooth(torch.sign, ts.Gumbel(scale), num_samples=64, seed=seed)(x)
+
+
+# In each the derivatives come about in one way: that depends on n.
+BATCHES = [(elements, 4, 0.5) for elements in (1, 2, 3, 7, 30, 400)]
+SCALES = [(3, 4, scale) for scale in (0.1, 0.2, 0.5, 1.5, 2.0)]
+EVENTS = [(3, n, 0.5) for n in (2, 3, 5, 17, 29)]
+
+
+@pytest.mark.parametrize("sizes", [BATCHES, SCALES, EVENTS], ids=["batches", "scales", "events"])
+@pytest.mark.parametrize("function", [rank, many_samples])
+def test_two_graphs_serve_all_sizes(
+    function: Callable[..., Tensor], sizes: list[tuple[int, int, float]]
+) -> None:
+    """One for the first, and one for all others; with what eager mode computes."""
+    counter = Counter()
+    compiled = torch.compile(function, fullgraph=True, backend=counter)
+    for elements, n, scale in sizes:
+        x = torch.randn(elements, n, requires_grad=True)
+        seed = torch.tensor(elements)
+        expected, actual = function(x, scale, seed), compiled(x, scale, seed)
+        torch.testing.assert_close(actual, expected)
+        torch.testing.assert_close(
+            torch.autograd.grad(actual.cumsum(-1).sum(), x),
+            torch.autograd.grad(expected.cumsum(-1).sum(), x),
+        )
+    assert counter.graphs <= 2

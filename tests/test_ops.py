@@ -358,7 +358,7 @@ def test_words_of_many_samples_and_far_elements(
 def test_elements_that_32_bits_cannot_number_are_refused() -> None:
     """They would repeat the words of element 0."""
     arguments = {**sampling(3, 4), "n": 3, "start": 2**34 - 4, "stop": 2**34 + 1}
-    with pytest.raises(RuntimeError, match="rows must lie in"):
+    with pytest.raises(RuntimeError, match="words: needs 0 <= start <= stop <= B"):
         run("words", torch.device("cpu"), **arguments)
     with pytest.raises(ValueError, match="batch elements 0 to 2\\^32 - 1"):
         twin("words", **arguments)

@@ -105,6 +105,7 @@ def test_all_subsets(
         statistic=statistic,
         chunk_size=chunk_size,
         seed=3,
+        check=False,
     )(x.to(device)).cpu()
     upstream = torch.randn_like(value)
     in_x, in_scale = torch.autograd.grad(value, (x, scale), upstream)
@@ -146,7 +147,7 @@ def test_the_only_subset() -> None:
         return y
 
     options = {"num_samples": 5, "sampler": "mc", "covariate": "none", "seed": 0}
-    value = ts.smooth(f, ts.Gaussian(), statistic=ts.Median(5), **options)(x)
+    value = ts.smooth(f, ts.Gaussian(), statistic=ts.Median(5), check=False, **options)(x)
     (gradient,) = torch.autograd.grad(value, x)
     (points,) = seen
     torch.testing.assert_close(value, points.median(0).values)
@@ -495,7 +496,8 @@ def test_bad_numbers_stay_in_their_element(statistic: Any, bad: float) -> None:
         result[9] = math.nan  # of the second element
         return result
 
-    value = ts.smooth(f, ts.Gumbel(), **options)(x)
+    with pytest.warns(UserWarning, match="NaN for 1 of 24 perturbed points"):
+        value = ts.smooth(f, ts.Gumbel(), check=False, **options)(x)
     assert value[1].isnan().all() and value[[0, 2]].isfinite().all()
 
 
@@ -511,7 +513,7 @@ def test_infinite_outputs_that_are_never_the_median() -> None:
     results = []
     for edge in (100.0, math.inf):
         options = {"num_samples": 9, "seed": 0, "statistic": ts.Median(5)}
-        value = ts.smooth(f, ts.Gumbel(), **options)(x, edge)
+        value = ts.smooth(f, ts.Gumbel(), check=False, **options)(x, edge)
         results.append((value, torch.autograd.grad(value, x)[0]))
     torch.testing.assert_close(*results, rtol=0, atol=0)
     assert results[0][0] == 4

@@ -2,7 +2,7 @@
 """What nvcc makes of the CUDA kernels: registers, spills, shared memory, occupancy. Needs no GPU.
 
     python tools/cuda_static.py                      # writes benchmarks/results/cuda_static.md
-    python tools/cuda_static.py --check              # fails if a hot kernel spills
+    python tools/cuda_static.py --check              # fails if a hot kernel spills more than before
     python tools/cuda_static.py --archs 8.6 --output /tmp/static.md
 
 Needs nvcc, cuobjdump (from the toolkit, or pip install nvidia-cuda-cuobjdump) and torch,
@@ -12,7 +12,8 @@ which runs the kernels at the sizes of the benchmarks.
 
 import argparse
 import ast
-import collections
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -88,7 +89,7 @@ class Compiled:
     spill_bytes: int = 0  # stored and loaded
     stack: int = 0
     threads: int = 0
-    instructions: collections.Counter[str] = field(default_factory=collections.Counter)
+    instructions: dict[str, int] = field(default_factory=dict)  # by kind
 
 
 # Compiling
@@ -109,6 +110,12 @@ def nvcc_flags() -> list[str]:
     return [flag for flag in flags if not flag.startswith("--threads")]
 
 
+def nvcc_version() -> str:
+    said = subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=True).stdout
+    match = re.search(r"release [\d.]+, V([\d.]+)", said)
+    return match[1] if match else "of an unknown version"
+
+
 def tool(name: str) -> str | None:
     if found := shutil.which(name):
         return found
@@ -118,13 +125,25 @@ def tool(name: str) -> str | None:
 
 def demangled(names: list[str]) -> list[str]:
     """Short names: no namespaces, no parameters."""
-    text = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True)
-    return [
-        re.sub(r"torchsmooth::|_GLOBAL__N__\w+::|\(anonymous namespace\)::|^void ", "", line)
-        for line in re.sub(
-            r"\([^()]*\)(?: \[clone.*\])?$", "", text.stdout, flags=re.M
-        ).splitlines()
-    ]
+    text = subprocess.run(
+        ["c++filt"], input="\n".join(names), capture_output=True, text=True
+    ).stdout
+    text = re.sub(r"torchsmooth::|_GLOBAL__N__\w+::|\(anonymous namespace\)::", "", text)
+    return re.sub(r"^void |\(.*$", "", text, flags=re.M).splitlines()
+
+
+def stored(source: Path, arch: str, folder: Path) -> dict[str, Compiled]:
+    """`compiled`, or what it found earlier for the same sources."""
+    texts = [source, *sorted((ROOT / "csrc").rglob("*.h")), *sorted((ROOT / "csrc").rglob("*.cuh"))]
+    parts = [path.read_text() for path in texts] + [arch, nvcc_version(), *nvcc_flags()]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    path = ROOT / "build" / "cuda_static" / f"{source.stem}-{arch}-{key}.json"
+    if not path.exists():
+        functions = compiled(source, arch, folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({name: asdict(one) for name, one in functions.items()}))
+    rows = json.loads(path.read_text())
+    return {name: Compiled(**row) for name, row in rows.items()}
 
 
 def compiled(source: Path, arch: str, folder: Path) -> dict[str, Compiled]:
@@ -182,7 +201,9 @@ def add_code(cubin: Path, functions: dict[str, Compiled]) -> None:
         elif (
             match := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?\s*([A-Z][\w.]*)", line)
         ) and (now in functions):
-            functions[now].instructions[kind_of(match[1])] += 1
+            counts = functions[now].instructions
+            kind = kind_of(match[1])
+            counts[kind] = counts.get(kind, 0) + 1
 
 
 def kind_of(instruction: str) -> str:
@@ -194,7 +215,7 @@ def compile_all(archs: list[str]) -> dict[str, dict[str, Compiled]]:
     sources = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = {
-            (arch, source): pool.submit(compiled, source, arch, Path(folder))
+            (arch, source): pool.submit(stored, source, arch, Path(folder))
             for arch in archs
             for source in sources
         }
@@ -242,12 +263,21 @@ HOT = re.compile(
 )
 
 
-def hot_spills(results: dict[str, dict[str, Compiled]]) -> list[str]:
-    return [
-        f"{name} spills {function.spill_bytes} bytes for {arch}"
+def hot_spills(results: dict[str, dict[str, Compiled]]) -> dict[str, dict[str, int]]:
+    """Bytes of the hot kernels that spill, by architecture and name."""
+    return {
+        arch: {n: f.spill_bytes for n, f in sorted(functions.items()) if HOT.match(n)}
         for arch, functions in results.items()
-        for name, function in functions.items()
-        if HOT.match(name) and function.spill_bytes > 0
+    }
+
+
+def regressions(now: dict[str, dict[str, int]], before: dict[str, dict[str, int]]) -> list[str]:
+    """What spills more than it did; a kernel that is new must not spill."""
+    return [
+        f"{name} spills {spilled} bytes for {arch}, before {before.get(arch, {}).get(name, 0)}"
+        for arch, kernels in now.items()
+        for name, spilled in kernels.items()
+        if spilled > before.get(arch, {}).get(name, 0)
     ]
 
 
@@ -260,8 +290,6 @@ def table(header: list[str], rows: list[list[object]]) -> str:
 
 
 def page(results: dict[str, dict[str, Compiled]], dynamic: dict[str, int]) -> str:
-    nvcc = subprocess.run(["nvcc", "--version"], capture_output=True, text=True).stdout
-    version = re.search(r"release [\d.]+, V([\d.]+)", nvcc)
     names = sorted({name for functions in results.values() for name in functions})
     kernels = [n for n in names if any(f.get(n, Compiled("")).threads for f in results.values())]
     called = [n for n in names if n not in kernels]
@@ -283,7 +311,7 @@ def page(results: dict[str, dict[str, Compiled]], dynamic: dict[str, int]) -> st
     text = f"""# What nvcc makes of the CUDA kernels
 
 Nothing was measured on a GPU. Written by `tools/cuda_static.py`, from `ptxas -v` and cuobjdump
-of nvcc {version[1] if version else "?"}.
+of nvcc {nvcc_version()}.
 
 ## Registers, occupancy, spills
 
@@ -294,9 +322,16 @@ are those of sorting 5, 8 and 100 elements (the most of them), and empty for oth
 
 """
     text += table(["kernel", "threads", "declared", "dynamic", *results], rows)
+    text += "\n## Hot kernels that spill\n\nBytes, stored and loaded.\n\n"
     spills = hot_spills(results)
-    text += "\n## Hot kernels that spill\n\n"
-    text += "".join(f"- {line}\n" for line in spills) or "None.\n"
+    text += table(
+        ["kernel", *results],
+        [
+            [f"`{name}`", *(spills[arch].get(name, "") for arch in results)]
+            for name in kernels
+            if any(spills[arch].get(name, 0) for arch in results)
+        ],
+    )
     if any(
         functions[n].spill_bytes for functions in results.values() for n in called if n in functions
     ):
@@ -320,7 +355,7 @@ takes one. Functions that are called are not in it.
     text += table(
         ["kernel", "all", *KINDS],
         [
-            [f"`{n}`", f.instructions.total(), *(f.instructions[k] for k in KINDS)]
+            [f"`{n}`", sum(f.instructions.values()), *(f.instructions.get(k, 0) for k in KINDS)]
             for n in kernels
             if HOT.match(n) and (f := results[arch].get(n))
         ],
@@ -331,7 +366,7 @@ takes one. Functions that are called are not in it.
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--archs", default=",".join(DEFAULT), help="compute capabilities")
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a hot kernel spills")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if one spills more")
     parser.add_argument(
         "--output", type=Path, default=ROOT / "benchmarks" / "results" / "cuda_static.md"
     )
@@ -342,11 +377,13 @@ def main() -> int:
     if not shutil.which("nvcc"):
         parser.error("nvcc was not found")
     results = compile_all(archs)
-    spills = hot_spills(results)
+    spills, record = hot_spills(results), options.output.with_suffix(".json")
     if options.check:
-        print("\n".join(spills) or "no hot kernel spills")
-        return 1 if spills else 0
+        worse = regressions(spills, json.loads(record.read_text()))
+        print("\n".join(worse) or "no hot kernel spills more than before")
+        return 1 if worse else 0
     options.output.write_text(page(results, dynamic_bytes()))
+    record.write_text(json.dumps(spills, indent=1) + "\n")
     print(options.output)
     return 0
 

@@ -67,6 +67,17 @@ def refuse_nested_forward_mode() -> None:
         )
 
 
+def frames_of_the_package() -> int:
+    """The `stacklevel` that puts a warning of the caller at the user's line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in (
+        "torchsmooth",
+        "torch",  # layers are called through torch.nn
+    ):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 # Tensors that transforms have wrapped.
 
 
@@ -81,7 +92,9 @@ def wrapped_tensors(t: Tensor) -> list[Tensor]:
 
 def unwrapped(t: Tensor) -> Tensor:
     """The plain tensor inside of wrappers, whose numbers can be read; no derivative passes it."""
-    return (t, *wrapped_tensors(t))[-1]
+    while torch._C._functorch.is_functorch_wrapped_tensor(t):
+        t = torch._C._functorch.get_unwrapped(t)
+    return t
 
 
 def tensor_level(t: Tensor) -> int:
@@ -149,13 +162,9 @@ def has_values(tensor: Tensor) -> bool:
 
 def materialized(t: Tensor) -> Tensor:
     """The tensor with memory behind it, which torch leaves out of derivatives that are zero."""
-    innermost = t if torch.compiler.is_compiling() else unwrapped(t)
-    return torch.zeros(t.shape, dtype=t.dtype, device=t.device) if _is_zero(innermost) else t
-
-
-def _is_zero(t: Tensor) -> bool:
-    zero: bool = not torch.compiler.is_compiling() and t._is_zerotensor()
-    return zero
+    if torch.compiler.is_compiling() or not unwrapped(t)._is_zerotensor():
+        return t
+    return torch.zeros(t.shape, dtype=t.dtype, device=t.device)
 
 
 _BATCHED: Any = torch._C._parse_dispatch_key("Batched")

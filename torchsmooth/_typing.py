@@ -8,6 +8,7 @@ SamplerName: TypeAlias = Literal[
     "mc", "qmc_latin", "rqmc_latin", "qmc_cartesian", "rqmc_cartesian", "sobol", "auto"
 ]
 Inputs: TypeAlias = Literal["torch", "numpy"]
+NanPolicy: TypeAlias = Literal["propagate", "raise", "omit"]
 StatisticName: TypeAlias = Literal["mean"]
 # What f is compared with: 0, its unperturbed value, or the mean of all samples.
 Baseline: TypeAlias = Literal["none", "fx", "mean"]

@@ -10,7 +10,6 @@ import dataclasses
 import math
 import numbers
 import operator
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import ClassVar, NoReturn, final
@@ -19,7 +18,11 @@ import torch
 from torch import Tensor
 
 from ._names import unknown_name
-from ._torch_internals import constant_in_graphs, outside_of_transforms_and_modes
+from ._torch_internals import (
+    constant_in_graphs,
+    frames_of_the_package,
+    outside_of_transforms_and_modes,
+)
 
 
 __all__ = [
@@ -277,9 +280,13 @@ class Sobol(AbstractSampler):
         return "sobol"
 
     def directions(self, n: int, device: torch.device) -> Tensor:
-        # Rounded up, so that few tables are enough for all n.
-        capacity = min(max(16, 1 << (n - 1).bit_length()), _MAX_SOBOL_DIMENSIONS)
-        return _sobol_table(capacity, torch.device(device))[:n]
+        # Rounded up, so that few tables serve all n: two of them all graphs.
+        if torch.compiler.is_compiling():
+            capacity = _SOME_DIMENSIONS if n <= _SOME_DIMENSIONS else _MAX_SOBOL_DIMENSIONS
+        else:
+            capacity = min(max(16, 1 << (n - 1).bit_length()), _MAX_SOBOL_DIMENSIONS)
+        # Not a slice, for which a graph would hold n as a number.
+        return _sobol_table(capacity, torch.device(device)).narrow(0, 0, n)
 
     def _validate_points(self, points: int, n: int, mirrored: int) -> None:
         if n > _MAX_SOBOL_DIMENSIONS:
@@ -291,6 +298,7 @@ class Sobol(AbstractSampler):
             _warn_unbalanced(points, mirrored)
 
 
+_SOME_DIMENSIONS = 1024
 _MAX_SOBOL_DIMENSIONS = torch.quasirandom.SobolEngine.MAXDIM
 
 
@@ -333,19 +341,8 @@ def _warn_unbalanced(points: int, mirrored: int) -> None:
         f"Sobol points balance for powers of 2 only, but there are {points}{pairs}: results are "
         f"right but less accurate; pass num_samples={mirrored * power} or {2 * mirrored * power}",
         UserWarning,
-        stacklevel=_frames_of_the_package(),
+        stacklevel=frames_of_the_package(),
     )
-
-
-def _frames_of_the_package() -> int:
-    """The `stacklevel` that puts a warning of the caller at the user's line."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in (
-        "torchsmooth",
-        "torch",  # layers are called through torch.nn
-    ):
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 _sobol_tables: dict[tuple[int, torch.device], Tensor] = {}

@@ -64,21 +64,22 @@ struct NodeTable {
   }
 };
 
-// t = origin + length * node, or for the tails origin + length / node; in rising order.
+// t = origin + length * node, or for the tails origin + length / node; in rising order. What is added
+// to the origin is kept apart: far from 0 their sum would have fewer digits.
 struct Panel {
   double origin, length;
   int count;
   bool roots, tail;
 
-  TS_HD void node(const NodeTable& table, int k, double* t, double* weight) const {
+  TS_HD void node(const NodeTable& table, int k, double* offset, double* weight) const {
     if (!tail) {
-      *t = origin + length * table.node[roots][count][k];
+      *offset = length * table.node[roots][count][k];
       *weight = length * table.weight[roots][count][k];
       return;
     }
     const int index = length < 0 ? k : count - 1 - k;
     const double u = table.node[0][count][index];
-    *t = origin + length / u;
+    *offset = length / u;
     *weight = fabs(length) / (u * u) * table.weight[0][count][index];
   }
 };

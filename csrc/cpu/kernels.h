@@ -16,6 +16,10 @@ struct Range {
   int64_t end;
 };
 
+// Of sums over samples, after so many at the latest no digits are kept in T. A kernel that is called
+// for [a, a + kFlushed) and then for what is left gives the same sums as at once.
+constexpr int64_t kFlushed = 128 * kBlock;
+
 // A contest, what of it is wanted, and how many groups of nodes are evaluated before they are summed.
 constexpr int kMostGroups = 8;
 struct OrderTask {

@@ -87,15 +87,16 @@ class RowMemory {
       contest_.last = standing_.end();
     }
     const Axis& axis = contest_.axis;
-    fill_axis(axis, [&](int64_t j) { return static_cast<double>(x[source(j)]); },
+    unit_ = fill_axis(axis, [&](int64_t j) { return static_cast<double>(x[source(j)]); },
               [&](int64_t j) { return static_cast<double>(batch_.scale_at(element, source(j))); });
     const int kinks = batch_.rule.kinks;
     fill_kinks(batch_.rule, axis);
     if (kinks > 1) std::sort(axis.kinks, axis.kinks + kinks * axis.n);
-    return !(axis.n > 0) || axis.x[axis.n - 1] - axis.x[0] < 1e300;
+    return !(axis.n > 0) || axis.x[axis.n - 1] - axis.x[0] < 1e30;
   }
 
   const Standing& standing() const { return standing_; }
+  double unit() const { return unit_; }  // of the axis
   // The element in place j of the finite ones, and in a place of all.
   int32_t source(int64_t j) const { return order_[standing_.lows + j]; }
   int32_t at_place(int64_t place) const { return order_[place]; }
@@ -123,6 +124,7 @@ class RowMemory {
   Scratch scratch_;
   Standing standing_;
   Contest contest_;
+  double unit_ = 1;
 };
 
 // Runs task(element, memory) for every row.
@@ -172,7 +174,8 @@ void forward_row(const Batch<T>& batch, int64_t element, RowMemory<T>& memory, T
     case SortOutput::values:
       // Counted from the elements that the positions have without noise.
       for (int64_t k = 0; k < positions; ++k)
-        out[standing.row(first + k)] = batch.row(element)[memory.source(first + k)] + sums[k];
+        out[standing.row(first + k)] = static_cast<T>(
+            batch.row(element)[memory.source(first + k)] + memory.unit() * sums[k]);
       for_each_mask([&](int32_t i, int64_t position) {
         if (standing.wanted(position)) out[position - standing.first] = batch.row(element)[i];
       });
@@ -223,9 +226,11 @@ void backward_row(const Batch<T>& batch, int64_t element, RowMemory<T>& memory, 
                                          memory.indices());
   std::fill(grad_x, grad_x + n, T(0));
   if (grad_scale) std::fill(grad_scale, grad_scale + n, T(0));
+  // Values are in the same unit as what they are differentiated in.
+  const double by = batch.sorting.output == SortOutput::values ? 1 : 1 / memory.unit();
   for (int64_t j = 0; j < finite; ++j) {
-    grad_x[memory.source(j)] = gradients[j];
-    if (grad_scale) grad_scale[memory.source(j)] = gradients[finite + j];
+    grad_x[memory.source(j)] = static_cast<T>(by * gradients[j]);
+    if (grad_scale) grad_scale[memory.source(j)] = static_cast<T>(by * gradients[finite + j]);
   }
 }
 

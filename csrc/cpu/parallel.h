@@ -7,6 +7,7 @@
 #include <new>
 
 #include "../ops/memory.h"
+#include "interrupt.h"
 #include "kernels.h"
 
 namespace torchsmooth {
@@ -44,8 +45,9 @@ class Scratch {
   char* block_;
 };
 
-// Runs task(index, arrays) for each index, where layout(arena) gives the arrays; cost: nanoseconds
-// of one task, roughly, so that small problems stay on one thread.
+// Runs task(index, arrays, interrupt) for each index, where layout(arena) gives the arrays; cost:
+// nanoseconds of one task, roughly, so that small problems stay on one thread. Long tasks are to end
+// early when the interrupt has arrived.
 template <class Layout, class F>
 void parallel_tasks(int64_t tasks, int64_t cost, const Purpose& purpose, const Layout& layout,
                     const F& task) {
@@ -57,17 +59,19 @@ void parallel_tasks(int64_t tasks, int64_t cost, const Purpose& purpose, const L
   const int64_t bytes = measured.bytes();
   const int64_t threads = std::min<int64_t>(torch::stable::get_num_threads(), tasks);
   check_main_memory(static_cast<double>(bytes) * static_cast<double>(threads), purpose);
+  const Interrupt interrupt(static_cast<double>(tasks) * static_cast<double>(cost) > 1e7);
   std::atomic<bool> failed = false;  // nothing may be thrown from other threads
   torch::stable::parallel_for(0, tasks, grain, [&](int64_t begin, int64_t end) {
     const Scratch scratch(bytes);
     if (!scratch.block()) failed = true;
-    for (int64_t index = begin; index < end && !failed; ++index) {
+    for (int64_t index = begin; index < end && !failed && !interrupt.arrived(); ++index) {
       Arena arena(scratch.block());
-      task(index, layout(arena));
+      task(index, layout(arena), interrupt);
       arena.check();
     }
   });
   if (failed) refuse_memory(static_cast<double>(bytes), purpose);
+  STD_TORCH_CHECK(!interrupt.arrived(), "interrupted by a signal");
 }
 
 }  // namespace torchsmooth

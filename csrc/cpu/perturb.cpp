@@ -17,7 +17,7 @@ void parallel_rows(int64_t start, int64_t stop, int64_t num_samples, int64_t n,
   const int64_t last = stop > start ? ((stop - 1) / num_samples + 1) * per_element : first;
   if (n == 0) return;
   parallel_tasks(last - first, 3 * n * std::min(rows_per_task, num_samples), purpose, layout,
-                 [&](int64_t index, const auto& arrays) {
+                 [&](int64_t index, const auto& arrays, const Interrupt&) {
                    const int64_t element = (first + index) / per_element;
                    const int64_t chunk = (first + index) % per_element * rows_per_task;
                    const int64_t origin = element * num_samples;

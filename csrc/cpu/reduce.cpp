@@ -46,7 +46,7 @@ std::tuple<Tensor, Tensor> reduce(Tensor values, Tensor pivot, Tensor seed, Tens
     parallel_tasks(
         touched * count, work * (3 * n + size / 4), purpose,
         [&](Arena& arena) { return ReduceScratch<T>::layout(arena, n, n + moments, m); },
-        [&](int64_t index, const ReduceScratch<T>& scratch) {
+        [&](int64_t index, const ReduceScratch<T>& scratch, const Interrupt&) {
           const int64_t element = first + index / count, origin = element * num_samples;
           const Range range = segment(element, index % count, count,
                                       std::max<int64_t>(0, start - origin),

@@ -57,7 +57,7 @@ template <class T>
 void render_poses(const Mesh<T>& mesh, int64_t rows, const T* poses, T* images,
                   const Purpose& purpose) {
   parallel_tasks((rows + kQuads - 1) / kQuads, kQuads * mesh.cost(), purpose, mesh.layout(),
-                 [&](int64_t group, const RenderScratch<T>& scratch) {
+                 [&](int64_t group, const RenderScratch<T>& scratch, const Interrupt&) {
                    const int64_t begin = group * kQuads;
                    kernels<T>().hard_render(mesh.scene, std::min<int64_t>(kQuads, rows - begin),
                                             poses + begin * kPose,

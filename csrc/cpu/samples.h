@@ -44,19 +44,28 @@ struct Samples {
     // One task per element needs no sums beyond its own, in its thread's memory.
     const bool shared = count > 1;
     const std::unique_ptr<Sum[]> all = new_array<Sum>(shared ? elements * count * size : 0, purpose);
+    // Between pieces of a task, of some 0.2 s, it is seen whether to go on. They are cut where the
+    // kernels flush their sums, so that cutting changes nothing.
+    const int64_t piece =
+        std::max<int64_t>(1, 200'000'000 / std::max<int64_t>(1, cost) / kFlushed) * kFlushed;
     const auto with_sums = [&](Arena& arena) {
       Sum* const own = arena.array<Sum>(shared ? 0 : size);
       return std::pair(own, layout(arena));
     };
     parallel_tasks(elements * count, s / count * cost, purpose, with_sums,
-                   [&](int64_t index, const auto& arrays) {
+                   [&](int64_t index, const auto& arrays, const Interrupt& interrupt) {
                      const int64_t element = index / count;
                      Sum* const sums = shared ? all.get() + index * size : arrays.first;
                      if (finite[element]) {
                        std::fill(sums, sums + size, Sum(0));
-                       kernel(segment(element, index % count, count, 0, s), sums, arrays.second);
+                       const Range range = segment(element, index % count, count, 0, s);
+                       for (int64_t begin = range.begin; begin < range.end && !interrupt.arrived();
+                            begin += piece)
+                         kernel(Range{element, begin, std::min(begin + piece, range.end)}, sums,
+                                arrays.second);
                      }
-                     if (!shared) store(element, finite[element] ? sums : nullptr);
+                     if (!shared && !interrupt.arrived())
+                       store(element, finite[element] ? sums : nullptr);
                    });
     if (!shared) return;
     for (int64_t element = 0; element < elements; ++element) {

@@ -34,18 +34,18 @@ Tensor hard_shortest_path(Tensor weights, int64_t neighbors, int64_t source, int
       return PathScratch<T>::layout(arena, grid, searched ? 0 : kPathGrids);
     };
     parallel_tasks((rows + together - 1) / together, together * path_cost(grid), purpose, layout,
-                      [&](int64_t task, const PathScratch<T>& scratch) {
-                        const int64_t first = task * together;
-                        const int64_t count = std::min(together, rows - first);
-                        const T* const in = input + first * n;
-                        T* const out = output + first * n;
-                        kernels<T>().hard_shortest_path(grid, count, in, out, scratch);
-                        for (int64_t k = 0; k < count; ++k) {
-                          if (!std::all_of(in + k * n, in + (k + 1) * n,
-                                           [](T w) { return std::isfinite(w); }))
-                            fill_nan(out + k * n, n);
-                        }
-                      });
+                   [&](int64_t task, const PathScratch<T>& scratch, const Interrupt&) {
+                     const int64_t first = task * together;
+                     const int64_t count = std::min(together, rows - first);
+                     const T* const in = input + first * n;
+                     T* const out = output + first * n;
+                     kernels<T>().hard_shortest_path(grid, count, in, out, scratch);
+                     for (int64_t k = 0; k < count; ++k) {
+                       if (!std::all_of(in + k * n, in + (k + 1) * n,
+                                        [](T w) { return std::isfinite(w); }))
+                         fill_nan(out + k * n, n);
+                     }
+                   });
   });
   return path;
 }

@@ -75,7 +75,7 @@ void forward(const Batch<T>& batch, T* outcome) {
   const double s = batch.noise.num_samples;
   if (batch.sorting.output == SortOutput::matrix) {
     batch.template reduce<uint32_t>(
-        m + 1, batch.sample_cost(), {"counting permutations", kSmallerSort},
+        m, batch.sample_cost(), {"counting permutations", kSmallerSort},
         [&](Arena& arena) { return SortMatrixScratch<T>::layout(arena, n, batch.sorting); },
         [&](Range range, uint32_t* counts, const SortMatrixScratch<T>& scratch) {
           kernels<T>().sort_matrix(batch.noise, range, batch.sorting, batch.row(range.element),

@@ -21,9 +21,11 @@ struct WarpLanes {
   static __device__ __forceinline__ T low(T v) { return v; }
   static __device__ __forceinline__ T high(T v) { return v; }
   template <class Group>
-  static __device__ __forceinline__ void put(Group& group, int index, double t, double weight) {
+  static __device__ __forceinline__ void put(Group& group, int index, double origin,
+                                             double offset, double weight) {
     if (index != static_cast<int>(threadIdx.x)) return;
-    group.t[0] = t;
+    group.origin[0] = origin;
+    group.offset[0] = offset;
     group.weight[0] = weight;
   }
   static __device__ __forceinline__ T fused(T a, T b, T c) { return torchsmooth::fused(a, b, c); }
@@ -114,6 +116,7 @@ struct WarpRow {
   Standing standing;
   Contest contest;
   bool good;
+  double unit;  // of the axis
 };
 
 // Sorts a row and lays out its axis.
@@ -151,11 +154,12 @@ __device__ WarpRow<T> load_row(const OrderCall<T>& call, const WarpMemory<T>& me
   WarpRow<T> row{standing,
                  {call.law, reach, axis, ranks ? 0 : standing.begin(),
                   ranks ? standing.finite : standing.end()},
-                 good != 0};
+                 good != 0,
+                 1};
   if (!row.good) return row;
   warp_sort(n, memory.keys, memory.order);
   if (threadIdx.x == 0) {
-    fill_axis(
+    row.unit = fill_axis(
         axis, [&](int64_t j) { return static_cast<double>(memory.keys[lows + j]); },
         [&](int64_t j) {
           return static_cast<double>(call.scale_at(element, memory.order[lows + j]));
@@ -165,7 +169,8 @@ __device__ WarpRow<T> load_row(const OrderCall<T>& call, const WarpMemory<T>& me
   if (rule.kinks > 1)
     warp_sort(rule.kinks * axis.n, axis.kinks, static_cast<int32_t*>(nullptr));
   __syncwarp();
-  row.good = axis.n == 0 || axis.x[axis.n - 1] - axis.x[0] < 1e300;
+  row.unit = WarpLanes<double>::sum(threadIdx.x == 0 ? row.unit : 0.0);
+  row.good = axis.n == 0 || axis.x[axis.n - 1] - axis.x[0] < 1e30;
   return row;
 }
 
@@ -221,7 +226,10 @@ __global__ void __launch_bounds__(kWarp)
           if (mask && standing.wanted(position)) out[(position - first) * n + i] = T(1);
           break;
         case SortOutput::values:
-          if (standing.wanted(position)) out[position - first] += memory.keys[place];
+          if (standing.wanted(position)) {
+            T& value = out[position - first];
+            value = static_cast<T>(memory.keys[place] + row.unit * value);
+          }
           break;
         case SortOutput::ranks:
           if (mask) {
@@ -275,12 +283,14 @@ __global__ void __launch_bounds__(kWarp)
           });
     }
     __syncwarp();
+    // Values are in the same unit as what they are differentiated in.
+    const double by = call.sorting.output == SortOutput::values ? 1 : 1 / row.unit;
     for (int64_t place = threadIdx.x; place < n; place += kWarp) {
       const int64_t i = row.good ? memory.order[place] : place, j = place - lows;
       const bool known = row.good && j >= 0 && j < finite;
       const T none = row.good ? T(0) : T(NAN);
-      grad_x[element * n + i] = known ? memory.gradients[j] : none;
-      if (grad_scale) grad_scale[element * n + i] = known ? memory.gradients[n + j] : none;
+      grad_x[element * n + i] = known ? static_cast<T>(by * memory.gradients[j]) : none;
+      if (grad_scale) grad_scale[element * n + i] = known ? static_cast<T>(by * memory.gradients[n + j]) : none;
     }
     __syncwarp();
   }

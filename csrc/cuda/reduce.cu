@@ -83,7 +83,7 @@ __device__ __forceinline__ void quad_weights(const Noise<T>& noise, int64_t seed
 }
 
 template <class T, int kWeights, bool kOuter, bool kMonteCarlo>
-__global__ void __launch_bounds__(kThreads, Cut<T, kWeights>::kBlocks)
+__global__ void __launch_bounds__(kThreads, kOuter ? 2 : Cut<T, kWeights>::kBlocks)
     reduce_kernel(const Noise<T> noise, const Sums sums, const Cut<T, kWeights> cut,
                   const T* __restrict__ values,      // [stop - start, columns - 1]
                   const T* __restrict__ pivot,       // [B, columns - 1]

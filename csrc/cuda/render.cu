@@ -11,6 +11,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
+// On a multiprocessor, of the kernels that draw: without the number some compilers save registers for
+// more of them, and spill.
+constexpr int kBlocks = 2;
 
 // Positive numbers are ordered as their bits are.
 template <class T>
@@ -174,7 +177,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     hard_render_kernel(const RenderCall<T> call, T* __restrict__ images) {  // [B, pixels]
   __shared__ Camera<double> camera;
   const Image<T> image = make_image(call);
@@ -228,7 +231,7 @@ __device__ void render_quads(const RenderCall<T>& call, const Image<T>& image, i
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     render_kernel(const RenderCall<T> call, Chunks chunks,
                   double* __restrict__ sums) {  // [B, chunks, pixels]
   const Image<T> image = make_image(call);
@@ -248,7 +251,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // With g the sum of grad * image of a sample, less the baseline: sums of g * weight.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     render_weights_kernel(const RenderCall<T> call, Chunks chunks, int weights,
                           const T* __restrict__ grad,      // [B, pixels]
                           const T* __restrict__ baseline,  // [B]

@@ -20,9 +20,7 @@ constexpr int kFewest = 5;
 // Blocks on a multiprocessor: so that the compiler neither spills registers to make room for more
 // blocks, nor takes so many registers that latencies show.
 template <class T, int kMaxN, int kParts>
-constexpr int kBlocks = sizeof(T) == 8    ? (kMaxN > kFewest ? 3 : 4)
-                        : kMaxN > kFewest ? (kParts > 2 ? 4 : 5)
-                                          : (kParts > 2 ? 5 : 6);
+constexpr int kBlocks = sizeof(T) == 8 ? 3 : kMaxN > kFewest || kParts > 2 ? 4 : 5;
 
 // The quads of one block: those of a chunk of an element. There are at most 2^28 of them.
 struct FewTask {

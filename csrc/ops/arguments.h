@@ -84,11 +84,11 @@ inline void check_num_samples(int64_t num_samples) {
 }
 
 // Batch elements and dimensions are numbered by 32 bits: more would repeat the noise of the first.
-constexpr int64_t kMostElements = 0xFFFFFFFFll;
+constexpr int64_t kMostElements = int64_t(1) << 32;
 
 inline void check_sizes(int64_t elements, int64_t n) {
-  STD_TORCH_CHECK(0 <= elements && elements <= kMostElements && 0 <= n && n <= kMostElements,
-                  "at most 2^32 - 1 batch elements and dimensions, got ", elements, " and ", n);
+  STD_TORCH_CHECK(0 <= elements && elements <= kMostElements && 0 <= n && n < kMostElements,
+                  "at most 2^32 batch elements and 2^32 - 1 dimensions, got ", elements, " and ", n);
 }
 
 // The rows [start, stop) of a chunk. To be called before anything is computed from them: in this

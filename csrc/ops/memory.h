@@ -25,7 +25,7 @@ struct Purpose {
 // Bytes of main memory, or 0 where the system does not tell.
 inline double main_memory() {
 #if defined(_SC_PHYS_PAGES) && defined(_SC_PAGESIZE)
-  const double pages = static_cast<double>(sysconf(_SC_PHYS_PAGES));
+  static const double pages = static_cast<double>(sysconf(_SC_PHYS_PAGES));  // a system call
   return pages > 0 ? pages * static_cast<double>(sysconf(_SC_PAGESIZE)) : 0;
 #else
   return 0;

@@ -72,7 +72,7 @@ TABLE = {
         r"(shared\.load\(call, upstream\.grad, task\.element\);\n) *__syncthreads\(\);",
         r"\1",
         sorting("argsort", 5),
-        r"a race.* in .*few_weights_kernel.*declared shared memory",
+        r"(a race|a read).* in .*few_weights_kernel.*declared shared memory",
     ),
     "too little shared memory": Mutant(
         "cuda/sort_many.cu",
@@ -85,7 +85,7 @@ TABLE = {
         "cuda/sort_many.cu",
         r"(\n *)(for \(int distance = lanes / 2;)",
         r"\1if (k >= rows) continue;\1\2",
-        sorting("rank", 39),
+        sorting("rank", 301),
         r"wait forever|does not take part|meet at different calls",
     ),
     "a wrong result": Mutant(
@@ -99,8 +99,14 @@ TABLE = {
 
 
 def mutated(files: Mapping[str, str], mutants: Mapping[str, Mutant]) -> dict[str, str]:
-    """The sources with the mutants in them; of the .cu files only those that have one."""
-    result = {name: text for name, text in files.items() if Path(name).suffix != ".cu"}
+    """The sources with the mutants in them; of the .cu files only those that have one, and the file
+    of their ops (sort.cu for sort_few.cu)."""
+    stems = tuple(Path(mutant.file).stem for mutant in mutants.values())
+    result = {
+        name: text
+        for name, text in files.items()
+        if Path(name).suffix != ".cu" or any(stem.startswith(Path(name).stem) for stem in stems)
+    }
     for name, mutant in mutants.items():
         text = result.get(mutant.file, files[mutant.file])
         text, count = re.subn(mutant.old, mutant.new, text)

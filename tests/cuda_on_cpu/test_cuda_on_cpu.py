@@ -177,6 +177,16 @@ def test_threads_of_the_host_refuse_each_other_nothing(plain):
     assert not refused_launches(plain, 10_000 if NIGHTLY else 800)
 
 
+@nightly
+def test_refused_launches_are_seen():
+    """The test above fails where every call sets anew what its kernel may have."""
+    files = {n: text for n, text in sources().items() if not n.endswith(".cu") or "sort" in n}
+    text, count = re.subn(r" *if \(bytes <= most\) return;\n", "", files["cuda/launch.cuh"])
+    assert count == 1
+    spoiled = build("plain", files | {"cuda/launch.cuh": text})
+    assert any("CUDA error" in error for error in refused_launches(load(spoiled), 800))
+
+
 # In every run the mutants of two files, which compile quickly.
 QUICK = ("cuda/reduce.cu", "cuda/shortest_path.cu")
 CHOSEN = {name: m for name, m in TABLE.items() if NIGHTLY or m.file in QUICK}

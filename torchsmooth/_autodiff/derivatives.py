@@ -182,15 +182,13 @@ def differentiable_vjp(
 ) -> tuple[Tensor | None, ...]:
     """The rule's gradients in x, scale and what was saved, differentiable themselves."""
     if torch.compiler.is_compiling() or not (torch.is_grad_enabled() or in_forward_mode()):
-
-        def first_derivatives(grad: Tensor) -> Sequence[Tensor | None]:
-            return rule.vjp(materialized(grad), x, scale, saved, needs_scale)
-
         first: Sequence[Tensor | None] = (None, None)
         if needs_any and is_batched_gradient(grad):
-            first = one_gradient_at_a_time(first_derivatives, grad)
+            first = one_gradient_at_a_time(
+                lambda grad: rule.vjp(grad, x, scale, saved, needs_scale), grad
+            )
         elif needs_any:
-            first = first_derivatives(grad)
+            first = rule.vjp(materialized(grad), x, scale, saved, needs_scale)
         return *first, *(None,) * len(saved)
     values: list[Tensor | None] = [None, None]
     with torch.no_grad(), _full_precision(x):

@@ -20,13 +20,13 @@ def order_statistics(
     scale: Tensor,  # [1 or B, 1 or n]
 ) -> Tensor:  # [B, *outcome]
     """What the op expects, with its derivatives."""
-    function: type[Function] = _Transformed
     if torch.compiler.is_compiling() or in_plain_eager():
         if not (torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad)):
             return op.expectation(x, scale)
-        function = _Compiled if torch.compiler.is_compiling() else _Eager
-    result: Tensor = function.apply(op, x, scale)
-    return result
+        if torch.compiler.is_compiling():
+            return _Compiled.apply(op, x, scale)
+        return _Eager.apply(op, x, scale)
+    return _Transformed.apply(op, x, scale)
 
 
 def _twin(op: OrderOp) -> Callable[[Tensor, Tensor], Tensor]:

@@ -46,13 +46,14 @@ def _explain_missing(library: Path) -> str:
     )
 
 
+LIBRARY = Path(__file__).parent.parent / "_C.so"
+
+
 def _load() -> None:
-    folder = Path(__file__).parent.parent
-    library = folder / "_C.so"
-    if not library.exists():
-        raise ImportError(_explain_missing(library))
-    torch.ops.load_library(str(library))
-    cuda = folder / "_C_cuda.so"
+    if not LIBRARY.exists():
+        raise ImportError(_explain_missing(LIBRARY))
+    torch.ops.load_library(str(LIBRARY))
+    cuda = LIBRARY.with_name("_C_cuda.so")
     if torch.version.cuda is not None and cuda.exists():
         torch.ops.load_library(str(cuda))
 

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from .._torch_internals import below_autograd
 from .._typing import Jacobian
 from . import reference
 from .fused_op import Drawing, Estimator, empty_gradients, empty_means
+from .interrupts import interruptible
 from .library import ops, register_fake, register_twin
 
 
@@ -66,7 +66,7 @@ class RenderOp(NamedTuple):
     def mean(self, jacobian: Jacobian, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         options = *self.drawing, *self.view, *self.estimator
         means: tuple[Tensor, Tensor, Tensor]
-        means = below_autograd(ops.render.default, *_in_order(*tensors), *options, jacobian)
+        means = interruptible(ops.render.default, *_in_order(*tensors), *options, jacobian)
         return means
 
     def gradients(
@@ -75,7 +75,7 @@ class RenderOp(NamedTuple):
         _, *weights = self.estimator
         options = *self.drawing, *self.view, *weights
         gradients: tuple[Tensor, Tensor]
-        gradients = below_autograd(
+        gradients = interruptible(
             ops.render_backward.default,
             grad,
             center,
@@ -105,5 +105,5 @@ def hard_render(
 ) -> Tensor:  # [B, size, size]
     """The op `hard_render`."""
     images: Tensor
-    images = below_autograd(ops.hard_render.default, pose.detach(), vertices, faces, size, output)
+    images = interruptible(ops.hard_render.default, pose.detach(), vertices, faces, size, output)
     return images

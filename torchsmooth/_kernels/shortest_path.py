@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from .._checks import GridOptions
-from .._torch_internals import below_autograd
 from .._typing import Jacobian
 from . import reference
 from .fused_op import Drawing, Estimator, empty_gradients, no_jacobians
+from .interrupts import interruptible
 from .library import ops, register_fake, register_twin
 
 
@@ -46,7 +46,7 @@ class PathOp(NamedTuple):
 
     def mean(self, jacobian: Jacobian, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         options = *self.drawing, *self.grid
-        mean: Tensor = below_autograd(ops.shortest_path.default, *tensors, *options)
+        mean: Tensor = interruptible(ops.shortest_path.default, *tensors, *options)
         return mean, *no_jacobians(mean)
 
     def gradients(
@@ -55,7 +55,7 @@ class PathOp(NamedTuple):
         _, *weights = self.estimator
         options = *self.drawing, *self.grid, *weights
         gradients: tuple[Tensor, Tensor]
-        gradients = below_autograd(
+        gradients = interruptible(
             ops.shortest_path_backward.default, grad, center, *tensors, *options, needs_scale
         )
         return gradients
@@ -67,7 +67,7 @@ class PathOp(NamedTuple):
 def hard_shortest_path(weights: Tensor, grid: GridOptions) -> Tensor:  # [R, H, W] -> [R, H, W]
     """The op `hard_shortest_path`."""
     indicators: Tensor
-    indicators = below_autograd(ops.hard_shortest_path.default, weights.detach(), *grid)
+    indicators = interruptible(ops.hard_shortest_path.default, weights.detach(), *grid)
     return indicators
 
 
@@ -82,5 +82,5 @@ def hard_shortest_path_graph(
     """The op `hard_shortest_path_graph`."""
     graph = (indptr, indices, source, target, min_weight)
     indicators: Tensor
-    indicators = below_autograd(ops.hard_shortest_path_graph.default, weights.detach(), *graph)
+    indicators = interruptible(ops.hard_shortest_path_graph.default, weights.detach(), *graph)
     return indicators

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from .._torch_internals import below_autograd
 from .._typing import Jacobian, SortOutput
 from . import reference
 from .fused_op import Drawing, Estimator, empty_gradients, empty_means
+from .interrupts import interruptible
 from .library import ops, register_fake, register_twin
 from .reference.sort import sort_outcome
 
@@ -68,7 +68,7 @@ class SortOp(NamedTuple):
     def mean(self, jacobian: Jacobian, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         options = *self.drawing, *self.task, *self.estimator
         means: tuple[Tensor, Tensor, Tensor]
-        means = below_autograd(ops.sort.default, *tensors, *options, jacobian)
+        means = interruptible(ops.sort.default, *tensors, *options, jacobian)
         return means
 
     def gradients(
@@ -77,7 +77,7 @@ class SortOp(NamedTuple):
         _, *weights = self.estimator
         options = *self.drawing, *self.task, *weights
         gradients: tuple[Tensor, Tensor]
-        gradients = below_autograd(
+        gradients = interruptible(
             ops.sort_backward.default, grad, center, *tensors, *options, needs_scale
         )
         return gradients

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._torch_internals import unwrapped
+from .._torch_internals import has_values, unwrapped, values_are_readable
 from .accumulator import AbstractAccumulator
 from .executor import IN_FLIGHT, Workers
 from .noise import Noise
@@ -65,6 +65,8 @@ class Calls:
         self.dtype = dtype
         self.ranks = ranks
         self.unchecked = unchecked
+        self.nans = 0  # points for which f returned NaN
+        self.undefined_at: list[Any] = []  # the first of them
         self.outputs: Outputs | None = None
         self.workers: Workers | None = None
         if options.executor is not None:
@@ -152,6 +154,7 @@ class Calls:
         start: int,
         stop: int,
     ) -> AbstractAccumulator:
+        self._look_for_nan(chunk.detach(), points, start, stop)
         if not (self.unchecked and stop - start > 1):
             return accumulator.add(chunk, start, stop)
         # Copied, because f may return its own buffer.
@@ -160,6 +163,29 @@ class Calls:
         accumulator = accumulator.add(chunk, start, stop)
         self._check_rows(points, (start, stop - 1), together, size)
         return accumulator
+
+    def _look_for_nan(self, chunk: Tensor, points: Points, start: int, stop: int) -> None:
+        policy = self.options.nan_policy
+        if policy == "omit" or not (
+            has_values(chunk) if policy == "raise" else values_are_readable(chunk)
+        ):
+            return
+        if not bool(chunk.sum().isnan()):  # for which one pass is enough
+            return
+        rows = points.rows(start, stop)
+        undefined = chunk.isnan().any(1) & rows.isfinite().all(1)
+        count = int(undefined.sum())
+        if count == 0:
+            return
+        if not self.nans:
+            self.undefined_at = rows[undefined][0].reshape(self.event).tolist()
+        self.nans += count
+        if policy == "raise":
+            raise ValueError(
+                f"f must not return NaN with nan_policy='raise', got it for {count} of "
+                f"{stop - start} perturbed points, among them {self.undefined_at}; define f there, "
+                "or pass nan_policy='omit'"
+            )
 
     def _check_rows(
         self, points: Points, rows: tuple[int, int], together: Tensor, size: Tensor
@@ -216,7 +242,8 @@ class Calls:
     def _chunk_rows(self, total: int) -> int:
         if self.options.chunk_size is not None:
             return self.options.chunk_size
-        if isinstance(total, torch.SymInt):  # exported for any number of examples: one chunk
+        # Compiled or exported for any number of examples: one chunk, for one graph.
+        if torch.compiler.is_compiling() or isinstance(total, torch.SymInt):
             return total
         if self.outputs is None:
             return min(_PROBE_ROWS, max(total, 1))

@@ -1,5 +1,6 @@
 """One call of a smoothed function: its value, and the rule for its derivatives."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from .._autodiff.derivatives import AbstractRule
 from .._kernels.noise import scale_score_size
+from .._torch_internals import frames_of_the_package
 from .._typing import BatchKind, ScaleScore
 from ..statistics import Mean
 from .accumulator import AbstractAccumulator
@@ -74,16 +76,19 @@ class Evaluation:
             at_x = calls.evaluate(Points(x, scale, None), Samples(Mean(), elements, 1))
             unperturbed = at_x.value(self.ranks).detach()
         noise = Noise(self.source, seed, directions)
+        omits = self.options.nan_policy == "omit"
         accumulator: AbstractAccumulator = Sums(
-            noise, elements, unperturbed, pair_weight, self.scale_score, self.wanted
+            noise, elements, unperturbed, pair_weight, self.scale_score, self.wanted, omits
         )
         # Between the passes the smaller one is kept: all outputs, or the accumulated Jacobian.
         jacobian = n + scale_score_size(self.scale_score, n)
-        if not isinstance(statistic, Mean) or (self.wanted and s <= jacobian):
+        if not isinstance(statistic, Mean) or (self.wanted and s <= jacobian and not omits):
             accumulator = Samples(statistic, elements, s)
         accumulator = calls.evaluate(
             Points(x, scale, noise), accumulator, self.scale_score, self.wanted, seed
         )
+        if calls.nans:
+            _warn_of_nan(calls, elements * s)
         self.unchecked = calls.unchecked
         assert calls.outputs is not None  # f has been called
         self.outputs, self.keeps_outputs = calls.outputs, isinstance(accumulator, Samples)
@@ -135,3 +140,13 @@ class Evaluation:
             self.ranks,
             unchecked,
         )
+
+
+def _warn_of_nan(calls: Calls, total: int) -> None:
+    warnings.warn(
+        f"f returned NaN for {calls.nans} of {total} perturbed points, among them "
+        f"{calls.undefined_at}: value and gradient of their examples are NaN; define f there, or "
+        "pass nan_policy='omit' to leave such samples out",
+        UserWarning,
+        stacklevel=frames_of_the_package(),
+    )

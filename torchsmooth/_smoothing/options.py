@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, TypedDict, final
+from typing import TYPE_CHECKING, TypedDict, final, get_args
 
 from torch import Tensor
 
 from .._kernels.fused_op import Estimator
-from .._typing import Covariate, Inputs, SamplerName, StatisticName
+from .._typing import Covariate, Inputs, NanPolicy, SamplerName, StatisticName
 from ..samplers import AbstractSampler
-from ..statistics import AbstractStatistic
+from ..statistics import AbstractStatistic, Mean
 from .estimator import estimator
 from .executor import SupportsSubmit
 from .user_function import Convention
@@ -36,6 +36,7 @@ class SmoothingKeywords(TypedDict, total=False):
     executor: SupportsSubmit | None
     process_group: ProcessGroup | None
     check: bool
+    nan_policy: NanPolicy
 
 
 @final
@@ -55,10 +56,22 @@ class SmoothingOptions:
     executor: SupportsSubmit | None
     process_group: ProcessGroup | None
     check: bool
+    nan_policy: NanPolicy
 
     estimator: Estimator = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
+        policies = get_args(NanPolicy)
+        if self.nan_policy not in policies:
+            raise ValueError(
+                f"nan_policy must be one of {', '.join(map(repr, policies))}, got "
+                f"{self.nan_policy!r}; pass 'raise' to find where f is undefined"
+            )
+        if self.nan_policy == "omit" and not isinstance(self.statistic, Mean):
+            raise ValueError(
+                "nan_policy must be 'propagate' or 'raise' with statistic="
+                f"{self.statistic}, which takes all samples, got 'omit'; pass statistic='mean'"
+            )
         how = estimator(
             self.covariate, self.sampler, self.antithetic, self.num_samples, self.statistic
         )

@@ -40,7 +40,15 @@ from .._torch_internals import (
     requires_grad,
     transforms_are_active,
 )
-from .._typing import BatchKind, Covariate, Inputs, SamplerName, ScaleScore, StatisticName
+from .._typing import (
+    BatchKind,
+    Covariate,
+    Inputs,
+    NanPolicy,
+    SamplerName,
+    ScaleScore,
+    StatisticName,
+)
 from ..distributions import AbstractDistribution
 from ..samplers import AbstractSampler, resolve_sampler, sampler_for, seed_tensor
 from ..statistics import AbstractStatistic, resolve_statistic
@@ -263,6 +271,7 @@ def smooth(
     executor: SupportsSubmit | None = None,
     process_group: ProcessGroup | None = None,
     check: bool = True,
+    nan_policy: NanPolicy = "propagate",
 ) -> Any:
     """Replaces a function that has no useful gradient by its smoothed twin, which has one.
 
@@ -321,6 +330,11 @@ def smooth(
     - `check`: whether the first call in eager mode looks whether f treats each point by itself. It
         calls f with one point of the first chunk alone, and twice more if the outputs differ beyond
         rounding. torch's generator is put back.
+    - `nan_policy`: what becomes of NaN that f returns for points without NaN. "propagate": NaN for
+        value and gradient of these examples, and a warning that counts the points and names one of
+        them (on the CPU, in eager mode). "raise": a ValueError. "omit": such samples are left out,
+        so that the result is the expectation under the condition that f is defined, with its first
+        derivatives; for the mean only, and for outputs without a graph.
 
     **Returns:** a callable from [*batch, *event] to [*batch, *out] ([*batch, *out, *out] for the
     covariance), with the other arguments of f. Tensors among its `args` must
@@ -356,6 +370,7 @@ def smooth(
         executor=check_executor(executor),
         process_group=check_process_group(process_group),
         check=check_bool(check, "check"),
+        nan_policy=nan_policy,
     )
     law = _check_law(distribution)
     if f is None:

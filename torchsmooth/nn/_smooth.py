@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._smoothing import Smoothed, SupportsSubmit, smooth
-from .._typing import Covariate, Inputs, SamplerName, StatisticName
+from .._typing import Covariate, Inputs, NanPolicy, SamplerName, StatisticName
 from ..distributions import AbstractDistribution, Logistic
 from ..functional._fused import SamplingOptions
 from ..samplers import AbstractSampler
@@ -46,9 +46,9 @@ class Smooth(AbstractSampledLayer[..., Any]):
 
     - `f`: as for `torchsmooth.smooth`. If it is a module, its parameters belong to the layer, and
         get their ordinary gradient, that of the average over the samples.
-    - `statistic`, `event_dim`, `vectorized`, `inputs`, `chunk_size`, `check`: as for
-        `torchsmooth.smooth`. There is no covariance without noise: `torchsmooth.Covariance` has no
-        `eval_mode="hard"`.
+    - `statistic`, `event_dim`, `vectorized`, `inputs`, `chunk_size`, `check`, `nan_policy`: as
+        for `torchsmooth.smooth`. There is no covariance without noise: `torchsmooth.Covariance`
+        has no `eval_mode="hard"`.
     - `executor`, `process_group`: as for `torchsmooth.smooth`. They belong to the process: copies
         of the layer and what is pickled of it come without them.
     - `distribution`, and all other keywords: as for `AbstractSampledLayer`.
@@ -78,6 +78,7 @@ class Smooth(AbstractSampledLayer[..., Any]):
         "executor",
         "process_group",
         "check",
+        "nan_policy",
     )
     statistic: StatisticName | AbstractStatistic
 
@@ -99,6 +100,7 @@ class Smooth(AbstractSampledLayer[..., Any]):
         executor: SupportsSubmit | None = None,
         process_group: ProcessGroup | None = None,
         check: bool = True,
+        nan_policy: NanPolicy = "propagate",
         learn_scale: bool = False,
         eval_mode: EvalMode = "smooth",
     ) -> None:
@@ -113,6 +115,7 @@ class Smooth(AbstractSampledLayer[..., Any]):
         self.executor = executor
         self.process_group = process_group
         self.check = check
+        self.nan_policy: NanPolicy = nan_policy
         self._passed = False  # what `check` looks for
         if f is None:  # for torchsmooth.smooth, that is a decorator
             raise TypeError("f must be callable, got None; pass the function to be smoothed")
@@ -124,6 +127,7 @@ class Smooth(AbstractSampledLayer[..., Any]):
             self.distribution,
             statistic=self.statistic,
             check=self.check and not self._passed,
+            nan_policy=self.nan_policy,
             **self._calling,
             **self.sampling,
         )

@@ -29,13 +29,17 @@ class Rows(NamedTuple):
 
     x: Tensor  # [..., n], in the type to compute in
     scale: Tensor  # [1 or B, 1 or n], B: the batch, flattened
-    law: AbstractDistribution
+    law: AbstractDistribution  # of scale 1
     dim: int  # which dimension it was
     dtype: torch.dtype  # of the result
 
     @property
     def n(self) -> int:
         return self.x.shape[-1]
+
+    @property
+    def flat(self) -> Tensor:  # [B, n]
+        return self.x.reshape(math.prod(self.x.shape[:-1]), self.n)
 
     @property
     def common_scale(self) -> Tensor:
@@ -46,12 +50,11 @@ class Rows(NamedTuple):
     def expect(self, descending: bool, output: SortOutput, first: int, last: int) -> Tensor:
         """The expectation [..., last - first, n] of a matrix, else [..., last - first]."""
         task = SortTask(descending, output, first, last)
-        flat = self.x.reshape(-1, self.n)
         if self.law.name is None:
-            result = _without_kernel(flat, self.scale, self.law, task)
+            result = _without_kernel(self.flat, self.scale, self.law, task)
         else:
             result = order_statistics(
-                OrderOp(self.law.name, task), flat.contiguous(), self.scale.contiguous()
+                OrderOp(self.law.name, task), self.flat.contiguous(), self.scale.contiguous()
             )
         return result.reshape(*self.x.shape[:-1], *result.shape[1:]).to(self.dtype)
 
@@ -69,7 +72,7 @@ class Rows(NamedTuple):
                 f"distribution must be a law of torchsmooth for {name}, got {self.law!r}; use one "
                 "of them, such as ts.Logistic"
             )
-        return self.x.reshape(-1, self.n), self.scale, self.law
+        return self.flat, self.scale, self.law
 
     def _logarithms(self, probability: Tensor) -> Tensor:
         possible = probability > 0
@@ -86,19 +89,20 @@ def rows(x: object, distribution: object, dim: object) -> Rows:
     law, dtype, (tensor,) = elementwise(x, distribution)
     dim = check_dim(dim, tensor)
     assert law.scale is not None  # `elementwise` has looked
+    unit = law.with_scale(1.0)
     if not isinstance(law.scale, Tensor):
         scale = torch.full((1, 1), law.scale, dtype=tensor.dtype, device=tensor.device)
-        return Rows(_at_the_end(tensor, dim), scale, law, dim, dtype)
+        return Rows(_at_the_end(tensor, dim), scale, unit, dim, dtype)
     factor = law.scale.to(tensor)
     shape = torch.broadcast_shapes(tensor.shape, factor.shape)
     dim += len(shape) - tensor.ndim
     tensor = _at_the_end(tensor.expand(shape), dim)
     factor = _at_the_end(factor.reshape((1,) * (len(shape) - factor.ndim) + factor.shape), dim)
-    inner = factor.shape[-1]
+    inner, batch = factor.shape[-1], math.prod(tensor.shape[:-1])
     if factor.numel() == inner:  # the same for the whole batch
-        return Rows(tensor, factor.reshape(1, inner), law, dim, dtype)
-    factor = factor.expand(*tensor.shape[:-1], inner).reshape(-1, inner)
-    return Rows(tensor, factor, law, dim, dtype)
+        return Rows(tensor, factor.reshape(1, inner), unit, dim, dtype)
+    factor = factor.expand(*tensor.shape[:-1], inner).reshape(batch, inner)
+    return Rows(tensor, factor, unit, dim, dtype)
 
 
 def _at_the_end(x: Tensor, dim: int) -> Tensor:

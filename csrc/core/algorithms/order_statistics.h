@@ -60,7 +60,8 @@ struct NodeGroup {
   using V = typename Lanes::V;
   using T = typename Lanes::Value;
 
-  double t[Lanes::kOwn];
+  double origin[Lanes::kOwn];  // t = origin + offset, see Panel
+  double offset[Lanes::kOwn];
   double weight[Lanes::kOwn];
   V w;             // the weights as V
   int64_t below;   // how many elements are certainly below
@@ -85,7 +86,7 @@ struct NodeGroup {
   TS_HD V density(int64_t a) const { return f[a] * w; }  // with the weight of the node
   TS_HD V distance(double from) const {                   // of the nodes
     V d;
-    for (int l = 0; l < Lanes::kOwn; ++l) Lanes::lane(d, l) = static_cast<T>(t[l] - from);
+    for (int l = 0; l < Lanes::kOwn; ++l) Lanes::lane(d, l) = static_cast<T>(origin[l] - from + offset[l]);
     return d;
   }
 
@@ -108,7 +109,7 @@ struct NodeGroup {
     for (int64_t a = 0; a < active; ++a) {
       const double x = axis.x[element[a]], inverse = axis.rate[element[a]];
       for (int l = 0; l < Lanes::kOwn; ++l)
-        Lanes::lane(noise[a], l) = static_cast<T>((t[l] - x) * inverse);
+        Lanes::lane(noise[a], l) = static_cast<T>((origin[l] - x + offset[l]) * inverse);
     }
     with_law(law, [&](auto l) { evaluate_law(l, axis); });
   }
@@ -144,10 +145,11 @@ TS_HD void for_each_group(Law law, const Axis& axis, const Window& window, Crowd
   PanelWalk walk(axis, rule, window);
   Panel panel{};
   int used = 0;  // nodes of the panel
+  double origin = 0;
   for (bool more = true; more;) {
     int ready = 0;
     while (ready < capacity && more) {
-      double low = 0, high = 0, t, weight;
+      double low = 0, high = 0, offset = 0, weight;
       int filled = 0;
       while (filled < Lanes::kCount && more) {
         if (used == panel.count) {
@@ -155,13 +157,13 @@ TS_HD void for_each_group(Law law, const Axis& axis, const Window& window, Crowd
           used = 0;
           continue;
         }
-        panel.node(table, used++, &t, &weight);
-        if (filled == 0) low = t;
-        high = t;
-        Lanes::put(groups[ready], filled++, t, weight);
+        panel.node(table, used++, &offset, &weight);
+        high = panel.origin + offset;
+        if (filled == 0) low = high;
+        Lanes::put(groups[ready], filled++, origin = panel.origin, offset, weight);
       }
       if (filled == 0) break;
-      while (filled < Lanes::kCount) Lanes::put(groups[ready], filled++, high, 0.0);
+      while (filled < Lanes::kCount) Lanes::put(groups[ready], filled++, origin, offset, 0.0);
       groups[ready++].evaluate(law, window, axis, low, high);
     }
     if (ready > 0) take(ready);
@@ -335,17 +337,25 @@ struct Standing {
 };
 
 // Fills the axis from the finite elements: element(j) and scale(j) are those at place j among them.
-// Places are counted from the middle one. Distances of more than 2^40 scales are infinite: the scale
-// is raised instead, so that a double tells the nodes apart.
+// Places are counted from the middle one, in units near the largest scale, which is returned, so that
+// no product leaves the range of the type. Distances of more than 2^40 scales are infinite: the scale
+// is raised instead, so that a double tells panels apart.
 template <class Element, class Scale>
-TS_HD void fill_axis(const Axis& axis, Element&& element, Scale&& scale) {
-  const double origin = axis.n > 0 ? element(axis.n / 2) : 0;
-  const double spread = axis.n > 0 ? element(axis.n - 1) - element(0) : 0;
+TS_HD double fill_axis(const Axis& axis, Element&& element, Scale&& scale) {
+  if (axis.n == 0) return 1;
+  const double origin = element(axis.n / 2), spread = element(axis.n - 1) - element(0);
+  const double least = spread * 9.094947017729282e-13;
+  double largest = least;
+  for (int64_t j = 0; j < axis.n; ++j) largest = most_of(largest, scale(j));
+  int exponent;
+  frexp(largest, &exponent);
+  const double unit = ldexp(1.0, exponent), rate = ldexp(1.0, -exponent);
   for (int64_t j = 0; j < axis.n; ++j) {
-    axis.x[j] = element(j) - origin;
-    axis.scale[j] = most_of(scale(j), spread * 9.094947017729282e-13);
+    axis.x[j] = (element(j) - origin) * rate;
+    axis.scale[j] = most_of(scale(j), least) * rate;
     axis.rate[j] = 1 / axis.scale[j];
   }
+  return unit;
 }
 
 // Writes where the densities have kinks, element by element: to be sorted if there are several.

@@ -8,7 +8,7 @@ namespace torchsmooth::TORCHSMOOTH_ISA {
 
 // Partial sums are kept in T and added to doubles after so many blocks: no sum grows so long that
 // it loses digits, and doubles cost nothing.
-constexpr int64_t kFlushBlocks = 128;
+constexpr int64_t kFlushBlocks = kFlushed / kBlock;
 
 // Which sample has slot t of the block that starts at first_quad: quads lie across the slots, so
 // that a vector has one sample of each.

@@ -30,8 +30,9 @@ struct VectorLanes {
   static TS_HD T low(const V& v) { return v[0]; }
   static TS_HD T high(const V& v) { return v[kOwn - 1]; }
   template <class Group>
-  static TS_HD void put(Group& group, int l, double t, double weight) {
-    group.t[l] = t;
+  static TS_HD void put(Group& group, int l, double origin, double offset, double weight) {
+    group.origin[l] = origin;
+    group.offset[l] = offset;
     group.weight[l] = weight;
   }
   static TS_HD V fused(V a, V b, V c) {

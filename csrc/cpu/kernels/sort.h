@@ -148,7 +148,8 @@ struct SortedBlock {
     for (int64_t k = 0; k < sorting.positions(); ++k) {
       const Index position = static_cast<Index>(sorting.first + k);
       for (int64_t i = 0; i < n; ++i) {
-        Mask<T> masks[kBlock / kQuads];
+        // Aligned: the type of a reference to it forgets that a Vector need not be.
+        alignas(sizeof(Mask<T>)) Mask<T> masks[kBlock / kQuads];
         for (int c = 0; c < kBlock / kQuads; ++c)
           masks[c] = vector_at(index + i * kBlock + c * kQuads) == position;
         cell(k * n + i, masks);

@@ -103,6 +103,9 @@ void declare_shared(void* variable, int64_t bytes) {
 }
 
 void run(const Launch& launch) {
+  // Threads wait here between their request for shared memory and the launch: if another can take
+  // it from them, it will.
+  const std::lock_guard lock(launch_mutex);
   const int64_t asked = allowance(launch.kernel);
   if (launch.blocks < 1 || launch.blocks > 0x7FFFFFFF || launch.threads < 1 ||
       launch.threads > kMostThreads) {
@@ -113,7 +116,6 @@ void run(const Launch& launch) {
     last_error = kInvalidValue;
     return;
   }
-  const std::lock_guard lock(launch_mutex);
   const int64_t most_blocks = std::max<int64_t>(1, number_setting("EMU_MAX_BLOCKS", launch.blocks));
   grid_dim = {static_cast<unsigned>(std::min(launch.blocks, most_blocks)), 1, 1};
   block_dim = {static_cast<unsigned>(launch.threads), 1, 1};

@@ -34,8 +34,8 @@ _FAR_CUTS = {
     "none": (),
 }
 _NODES = 16  # between two cuts
-# So many scales away densities are 0, and their formulas may overflow.
-_REACH = {"squared exponential": 45.0, "exponential": 800.0, "power": math.inf, "none": 1.0}
+# Where the logarithm of the density is below, it is 0, and its formula may overflow.
+_LEAST_LOG_DENSITY = -760.0
 # Elements of the largest intermediate tensor: 32 MB.
 _CHUNK_ELEMENTS = 4 * 2**20
 
@@ -72,7 +72,7 @@ def _cut_points(law: AbstractDistribution, x: Tensor, far: bool) -> Tensor:  # [
 def contest(
     x: Tensor,  # [B, n]
     scale: Tensor,  # [1 or B, 1 or n]
-    law: AbstractDistribution,
+    law: AbstractDistribution,  # of scale 1
     nodes: int = _NODES,
     far: bool = False,
 ) -> Contest:
@@ -95,8 +95,7 @@ def contest(
     weight = (length * weight).flatten(1)
 
     z = (t.unsqueeze(-1) - at.unsqueeze(-2)) / scale.unsqueeze(-2)  # [B, Q, n]
-    reach = _REACH.get(law.traits.tails or "power", math.inf)
-    inside = z.abs() < reach
+    inside = law._log_prob(z.detach()) > _LEAST_LOG_DENSITY
     inner = torch.where(inside, z, 0.0)
     below = torch.where(inside, law.probability_below(inner), (z > 0).to(z.dtype))
     above = torch.where(inside, law.probability_above(inner), (z < 0).to(z.dtype))
