@@ -15,14 +15,13 @@ from facts import assert_mean, replicate
 from torch import Tensor, nn
 
 import torchsmooth as ts
-from torchsmooth import functional, soft
+from torchsmooth import soft
 from torchsmooth._soften import SOFTENED, SoftBoolean, SoftIndex, soften
 
 
 Law = ts.AbstractDistribution
 Y = torch.tensor([[0.4, -0.2, 1.1], [-0.8, 0.9, 0.1]], dtype=torch.float64)
 TABLE = torch.tensor([10.0, 20.0, 40.0], dtype=torch.float64)
-SEED = 3
 COND = torch.cond
 
 
@@ -79,21 +78,18 @@ PROGRAMS: list[tuple[str, Callable[[Tensor], Any], Callable[[Tensor, Law], Tenso
     ("argmax", lambda x: x.argmax(), lambda x, d: soft.argmax(x.flatten(), 0, d)),
     ("argmax", lambda x: x.argmax(0), lambda x, d: soft.argmax(x.T, 1, d)),
     ("argmin", lambda x: x.argmin(1, True), lambda x, d: soft.argmin(x, 1, d)[:, None]),
-    ("sort", lambda x: x.sort(1)[0], lambda x, d: functional.sort(x, d, seed=SEED)),
-    ("sort", lambda x: x.sort(0, True)[1], lambda x, d: functional.argsort(
-        x, d, dim=0, descending=True, seed=SEED).transpose(0, 1)),
-    ("argsort", lambda x: x.argsort(), lambda x, d: functional.argsort(x, d, seed=SEED)),
-    ("msort", torch.msort, lambda x, d: functional.sort(x, d, dim=0, seed=SEED)),
-    ("topk", lambda x: x.topk(2)[0], lambda x, d: functional.sort(
-        x, d, descending=True, seed=SEED)[:, :2]),
-    ("topk", lambda x: x.topk(2, largest=False)[1], lambda x, d: functional.topk(
-        x, 2, d, largest=False, seed=SEED)),
-    ("median", torch.median, lambda x, d: functional.median(x.flatten(), d, seed=SEED)),
-    ("median", lambda x: x.median(1, True)[0], lambda x, d: functional.median(
-        x, d, keepdim=True, seed=SEED)),
-    ("median", lambda x: x.median(1)[1], lambda x, d: functional.argsort(x, d, seed=SEED)[:, 1]),
-    ("quantile", lambda x: x.quantile(0.3, 1), lambda x, d: functional.quantile(
-        x, 0.3, d, seed=SEED)),
+    ("sort", lambda x: x.sort(1)[0], lambda x, d: soft.sort(x, d)),
+    ("sort", lambda x: x.sort(0, True)[1], lambda x, d: soft.argsort(
+        x, d, dim=0, descending=True).transpose(0, 1)),
+    ("argsort", lambda x: x.argsort(), lambda x, d: soft.argsort(x, d)),
+    ("msort", torch.msort, lambda x, d: soft.sort(x, d, dim=0)),
+    ("topk", lambda x: x.topk(2)[0], lambda x, d: soft.sort(x, d, descending=True)[:, :2]),
+    ("topk", lambda x: x.topk(2, largest=False)[1], lambda x, d: soft.topk(
+        x, 2, d, largest=False)),
+    ("median", torch.median, lambda x, d: soft.median(x.flatten(), d)),
+    ("median", lambda x: x.median(1, True)[0], lambda x, d: soft.median(x, d, keepdim=True)),
+    ("median", lambda x: x.median(1)[1], lambda x, d: soft.argsort(x, d)[:, 1]),
+    ("quantile", lambda x: x.quantile(0.3, 1), lambda x, d: soft.quantile(x, 0.3, d)),
 ]  # fmt: skip
 
 
@@ -109,7 +105,7 @@ def numbers(result: Any) -> Tensor:
 
 
 def softened(distribution: Law, **options: Any) -> Any:
-    return soften(distribution, **{"tolerance": 0.25, "seed": SEED} | options)
+    return soften(distribution, **{"tolerance": 0.25} | options)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p[0])
@@ -193,7 +189,7 @@ def test_dimensions(index: int, shape: tuple[int, ...]) -> None:
     x = torch.randn(shape, dtype=torch.float64)
     for dim, flag in itertools.product(sorted({0, -1, max(x.ndim - 2, 0)}), (False, True)):
         expected = KEPT[index](x, dim, flag)
-        with softened(ts.Gumbel(1e-9), num_samples=4):
+        with softened(ts.Gumbel(1e-9)):
             actual = KEPT[index](x, dim, flag)
         expected, actual = (v if isinstance(v, tuple) else (v,) for v in (expected, actual))
         for soft_one, hard_one in zip(actual, expected, strict=True):
@@ -224,9 +220,7 @@ def test_extrema_of_other_laws() -> None:
         torch.testing.assert_close(
             x.amin((0, 1)), soft.amin(x.flatten(), 0, ts.Gaussian(scale.flatten()))
         )
-        torch.testing.assert_close(
-            x.sort(0)[0], functional.sort(x.T, ts.Gaussian(scale.T), seed=SEED).T
-        )
+        torch.testing.assert_close(x.sort(0)[0], soft.sort(x.T, ts.Gaussian(scale.T)).T)
 
 
 # Events.
@@ -389,7 +383,7 @@ def test_indices_refuse() -> None:
             with pytest.raises(ValueError, match=text):
                 program()
         place = re.escape(__file__)
-        with pytest.raises(AttributeError, match=rf"{place}:\d+: .*ts.functional.rank for ranks"):
+        with pytest.raises(AttributeError, match=rf"{place}:\d+: .*ts.soft.rank for ranks"):
             x.argsort(1).argsort(1)
 
 
@@ -768,20 +762,21 @@ def test_arguments() -> None:
         ({"tolerance": True}, "tolerance must be a number"),
         ({"tolerance": -0.5}, "tolerance must not be negative, got -0.5"),
         ({"tolerance": math.nan}, "tolerance must not be negative, got nan"),
-        ({"num_samples": 0}, "num_samples must be at least 1"),
-        ({"seed": 0.5}, "seed must be an int"),
+        ({"num_samples": 8}, "no keyword 'num_samples', because all operators are exact"),
+        ({"seed": 0}, "no keyword 'seed', because all operators are exact"),
+        ({"scale": 1.0}, "unexpected keyword argument 'scale'; it takes distribution, only"),
     ]:
         with pytest.raises((TypeError, ValueError), match=text):
             soften(**({"distribution": ts.Logistic()} | arguments))
     with pytest.raises(TypeError, match="function must be callable"):
         soften(ts.Logistic())(3.0)
-    for unbounded in (
-        torch.relu,
-        torch.amax,
-        lambda x: x.sort(),
-        lambda x: x.expand(50, 3).amax(0),
+    for unbounded, text in (
+        (torch.relu, "must have a mean"),
+        (torch.amax, "must have a mean"),
+        (lambda x: x.sort(), "must not be Cauchy for sort here"),
+        (lambda x: x.expand(50, 3).amax(0), "must have a mean"),
     ):
-        with soften(ts.Cauchy()), pytest.raises(ValueError, match="must have a mean"):
+        with soften(ts.Cauchy()), pytest.raises(ValueError, match=text):
             unbounded(Y[:1])
     with soften(ts.Cauchy()):
         assert isinstance(Y.argsort(), SoftIndex)  # places always have a law

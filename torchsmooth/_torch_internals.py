@@ -184,7 +184,7 @@ def is_batched_gradient(t: Tensor) -> bool:
 def one_gradient_at_a_time(
     function: Callable[[Tensor], Sequence[Tensor | None]], gradients: Tensor
 ) -> list[Tensor | None]:
-    """What the function makes of each gradient of a batch for which `is_batched_gradient`."""
+    """The result of the function for each gradient of a batch for which `is_batched_gradient`."""
     level = torch._C._vmapmode_increment_nesting() - 1
     torch._C._vmapmode_decrement_nesting()
     rows = torch._remove_batch_dim(gradients, level, 1, 0)

@@ -127,8 +127,8 @@ def test_arguments_are_those_of_the_function(function: str) -> None:
         assert own.pop("eval_mode") == "smooth"
     else:
         assert not own.keys() & {"learn_scale", "eval_mode"}
-    if function == "smooth":  # a decorator may leave f out
-        expected["f"] = inspect.Parameter.empty
+    if function == "smooth":  # a decorator may leave f out, and the law has a default
+        expected |= {"f": inspect.Parameter.empty, "distribution": ts.Logistic()}
     if function == "straight_through":
         expected = dict.fromkeys(expected, inspect.Parameter.empty)
     assert {k: repr(v) for k, v in own.items()} == {k: repr(v) for k, v in expected.items()}

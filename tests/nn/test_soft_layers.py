@@ -182,6 +182,49 @@ LAYERS = {
         lambda x, law: ts.soft.amin(x, 0, law, keepdim=True),
         lambda x: torch.amin(x, 0, True),
     ),
+    "SoftArgSort": Layer(
+        lambda *args, **options: ts.nn.SoftArgSort(*args, dim=0, descending=True, **options),
+        lambda x, law: ts.soft.argsort(x, law, dim=0, descending=True),
+        lambda x: one_hot(x.argsort(0, descending=True).mT, x.shape[0]),
+    ),
+    "SoftLogArgSort": Layer(
+        ts.nn.SoftLogArgSort,
+        ts.soft.log_argsort,
+        lambda x: one_hot(x.argsort(-1), x.shape[-1]).log(),
+    ),
+    "SoftLogArgMax": Layer(
+        lambda *args, **options: ts.nn.SoftLogArgMax(0, *args, **options),
+        lambda x, law: ts.soft.log_argmax(x, 0, law),
+        lambda x: one_hot(x.argmax(0), x.shape[0]).mT.log(),
+    ),
+    "SoftSort": Layer(
+        lambda *args, **options: ts.nn.SoftSort(*args, descending=True, **options),
+        lambda x, law: ts.soft.sort(x, law, descending=True),
+        lambda x: x.sort(-1, descending=True).values,
+    ),
+    "SoftRank": Layer(
+        lambda *args, **options: ts.nn.SoftRank(*args, dim=0, **options),
+        lambda x, law: ts.soft.rank(x, law, dim=0),
+        lambda x: 1 + x.argsort(0).argsort(0).to(x),
+        ts.Cauchy,
+    ),
+    "SoftTopK": Layer(
+        lambda *args, **options: ts.nn.SoftTopK(2, *args, dim=0, **options),
+        lambda x, law: ts.soft.topk(x, 2, law, dim=0),
+        lambda x: one_hot(x.topk(2, 0).indices.mT, x.shape[0]),
+    ),
+    "SoftMedian": Layer(
+        lambda *args, **options: ts.nn.SoftMedian(*args, dim=0, keepdim=True, **options),
+        lambda x, law: ts.soft.median(x, law, dim=0, keepdim=True),
+        lambda x: x.median(0, keepdim=True).values,
+        ts.Cauchy,
+    ),
+    "SoftQuantile": Layer(
+        lambda *args, **options: ts.nn.SoftQuantile(0.4, *args, **options),
+        lambda x, law: ts.soft.quantile(x, 0.4, law),
+        lambda x: x.quantile(0.4, -1),
+        ts.Cauchy,
+    ),
     "SoftCond": Layer(
         lambda *args, **options: ts.nn.SoftCond(
             lambda x: x[:, 0] - 0.1, torch.sin, lambda x: x.square(), *args, **options
@@ -270,8 +313,20 @@ def test_hard_in_evaluation(layer: Layer) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "SoftSign SoftAbs SoftReLU SoftClamp SoftThreshold SoftHardshrink SoftRound SoftMaximum "[
-        "SoftMinimum", "SoftAMax", "SoftAMin", "SoftAMax by quadrature", "SoftCond"
+    [
+        "SoftSign",
+        "SoftAbs",
+        "SoftReLU",
+        "SoftClamp",
+        "SoftThreshold",
+        "SoftHardshrink",
+        "SoftRound",
+        "SoftMaximum",
+        "SoftMinimum",
+        "SoftAMax",
+        "SoftAMin",
+        "SoftAMax by quadrature",
+        "SoftCond",
     ],
 )
 def test_hard_gradient(name: str) -> None:
@@ -286,7 +341,10 @@ def test_hard_gradient(name: str) -> None:
     torch.testing.assert_close(torch.autograd.grad((weight * value).sum(), inputs), in_hard)
 
 
-@pytest.mark.parametrize("name", ["SoftHeaviside", "SoftGreater", "SoftQuantize", "SoftArgMax"])
+@pytest.mark.parametrize(
+    "name",
+    "SoftHeaviside SoftGreater SoftQuantize SoftArgMax SoftArgSort SoftSort SoftMedian".split(),
+)
 def test_hard_without_gradient(name: str) -> None:
     layer = LAYERS[name]
     inputs = [x.requires_grad_() for x in example(layer)]

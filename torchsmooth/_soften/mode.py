@@ -4,13 +4,13 @@ import functools
 import numbers
 import threading
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, TypeVar, final
+from typing import Any, NoReturn, TypeVar, final
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from .._checks import check_distribution, check_int
+from .._checks import check_distribution
 from .._torch_internals import function_modes
 from ..distributions import AbstractDistribution
 from .booleans import both_branches
@@ -210,13 +210,12 @@ def soften(
     only: Collection[str] | None = None,
     exclude: Collection[str] = (),
     tolerance: float | Tensor | None = None,
-    num_samples: int = 1024,
-    seed: int | None = None,
+    **removed: NoReturn,
 ) -> Softening:
     """Runs existing PyTorch code with its hard operators replaced by their smooth twins.
 
     Inside the block (or the decorated function), operators of floating-point tensors that have a
-    jump or a kink run as their twins of `torchsmooth.soft` and `torchsmooth.functional`, with the
+    jump or a kink, or that ask for an order, run as their twins of `torchsmooth.soft`, with the
     noise on their operand. Comparisons return a `SoftBoolean`, argmax and argsort a `SoftIndex`.
     Integer and bool tensors keep their operators. The result is the expectation of the program if
     every noisy variable is compared once and what follows is linear in the outcomes; otherwise each
@@ -236,9 +235,7 @@ def soften(
     - `only`, `exclude`: names of operators (`torchsmooth.SOFTENED`, and those that are
         refused) to replace, or not to. Those left out run as they are.
     - `tolerance`: for == and != of floating-point tensors, see `soft.equal`. None: they raise.
-    - `num_samples`: of sort, argsort, topk, median, quantile, and of extrema over more than 32
-        elements, which are sampled by `torchsmooth.functional`.
-    - `seed`: of these, the same in every call; None draws from torch's generator.
+    - `**removed`: nothing; `num_samples` and `seed` raise, because nothing is sampled.
 
     **Returns:** a context manager whose value is the list of what was replaced (`Replacements`;
     its str is a table), which is also a decorator. Of nested blocks the innermost alone decides.
@@ -258,6 +255,14 @@ def soften(
     >>> [(entry.operator, entry.twin, entry.count) for entry in report]
     [('gt', 'ts.soft.greater', 1), ('round', 'ts.soft.round', 1), ('where', 'ts.soft.where', 1)]
     """
+    for name in removed:
+        raise TypeError(
+            f"soften() takes no keyword {name!r}, because all operators are exact and none is "
+            "sampled; leave it out"
+            if name in ("num_samples", "seed")
+            else f"soften() got an unexpected keyword argument {name!r}; it takes distribution, "
+            "only, exclude and tolerance"
+        )
     law = check_distribution(distribution)
     if law.scale is None:
         raise ValueError(
@@ -267,17 +272,7 @@ def soften(
     names = NAMES if only is None else _check_names(only, "only")
     if tolerance is not None:
         _check_tolerance(tolerance)
-    if seed is not None:
-        check_int(seed, "seed", 0, 0)
-    return Softening(
-        Options(
-            law,
-            names - _check_names(exclude, "exclude"),
-            tolerance,
-            check_int(num_samples, "num_samples", 1, 1024),
-            seed,
-        )
-    )
+    return Softening(Options(law, names - _check_names(exclude, "exclude"), tolerance))
 
 
 def _check_tolerance(tolerance: object) -> None:

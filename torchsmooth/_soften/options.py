@@ -12,5 +12,3 @@ class Options:
     distribution: AbstractDistribution
     operators: frozenset[str]
     tolerance: float | Tensor | None
-    num_samples: int
-    seed: int | None

@@ -343,7 +343,7 @@ class SoftIndex(SoftTensor):
     def __getattr__(self, name: str) -> Any:
         if not name.endswith("_") and getattr(Tensor, name, None) in INDEX_RULES:
             return functools.partial(_method, getattr(Tensor, name), self)
-        ranks = "use ts.functional.rank for ranks, or " if name == "argsort" else ""
+        ranks = "use ts.soft.rank for ranks, or " if name == "argsort" else ""
         raise AttributeError(
             f"{innermost_user()}: a soft index has no {name}; {ranks}{self._remedy}"
         )

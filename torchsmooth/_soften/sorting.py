@@ -1,7 +1,7 @@
 """Extrema and sorting, replaced.
 
 Each function gets the block's options and torch's own arguments, and returns what it ran and the
-result. Extrema are exact; everything else is sampled.
+result: exact expectations.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import functional, soft
+from .. import soft
 from ..distributions import AbstractDistribution
-from ..samplers import seed_tensor
 from .options import Options
 from .origins import OrderStatistic, remember
 from .soft_tensors import SoftIndex, refusal
@@ -44,10 +43,6 @@ def _kept(p: Tensor, dim: int, input: Tensor) -> Tensor:
     return p.unsqueeze(dim % input.ndim) if input.ndim else p
 
 
-def _sampling(o: Options, like: Tensor) -> dict[str, Any]:
-    return {"num_samples": o.num_samples, "seed": seed_tensor(o.seed, like.device)}
-
-
 def _extremum(o: Options, rows: Tensor, law: AbstractDistribution, largest: bool) -> Result:
     """[..., n] -> [...]"""
     twin = soft.amax if largest else soft.amin
@@ -73,11 +68,8 @@ def among_first(o: Options) -> Callable[[OrderStatistic, int], Tensor]:
             p = torch.full_like(rows, float(k > 0))
         elif k == 1:
             _, p = _place_of_extremum(o, rows, law, origin.largest)
-        elif n <= _LONGEST_INTEGRATED:
-            p = soft.topk_mask_quadrature(rows, k, -1, law, largest=origin.largest)
         else:
-            first = functional.topk(rows, k, law, largest=origin.largest, **_sampling(o, rows))
-            p = first.sum(-2)
+            p = soft.topk_mask(rows, k, law, largest=origin.largest)
         return p.reshape(x.shape) if dim is None or not x.ndim else p.movedim(-1, dim)
 
     return probability
@@ -156,17 +148,15 @@ def argmax_or_argmin(largest: bool) -> Callable[..., Result]:
 def _order(
     o: Options, input: Tensor, dim: int, descending: bool, count: int | None = None
 ) -> tuple[Tensor, SoftIndex]:
-    """The order statistics and the law of who holds each place, from the same noise."""
+    """The order statistics, and the probabilities of who holds each place."""
     rows, law = _rows(o, input, dim)
-    law.mean()  # raises if there is none: then the outermost have no expectation
-    sampling = _sampling(o, input)
-    values = functional.sort(rows, law, descending=descending, **sampling)[..., :count]
+    values = soft.sort(rows, law, descending=descending)[..., :count]
     places = values.movedim(-1, dim) if input.ndim else values.squeeze(-1)
     if input.ndim:
         _remember(places, input, dim, descending, True, values.shape[-1])
 
     def compute() -> Tensor:
-        p = functional.topk(rows, values.shape[-1], law, largest=descending, **sampling)
+        p = soft.topk(rows, values.shape[-1], law, largest=descending)
         return p.movedim(-2, dim % input.ndim) if input.ndim else p.squeeze(-2)
 
     return places, SoftIndex(compute, places.shape)
@@ -176,47 +166,46 @@ def sort(
     o: Options, input: Tensor, dim: int = -1, descending: bool = False, stable: Any = None
 ) -> Result:
     kind: Any = torch.return_types.sort
-    return "ts.functional.sort", kind(_order(o, input, dim, descending))
+    return "ts.soft.sort", kind(_order(o, input, dim, descending))
 
 
 def argsort(
     o: Options, input: Tensor, dim: int = -1, descending: bool = False, stable: Any = None
 ) -> Result:
     rows, law = _rows(o, input, dim)
-    p = functional.argsort(rows, law, descending=descending, **_sampling(o, input))
+    p = soft.argsort(rows, law, descending=descending)
     p = p.movedim(-2, dim % input.ndim) if input.ndim else p.squeeze(-2)
-    return "ts.functional.argsort", SoftIndex(p)
+    return "ts.soft.argsort", SoftIndex(p)
 
 
 def msort(o: Options, input: Tensor) -> Result:
-    return "ts.functional.sort", _order(o, input, 0, False)[0]
+    return "ts.soft.sort", _order(o, input, 0, False)[0]
 
 
 def topk(
     o: Options, input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> Result:
     kind: Any = torch.return_types.topk
-    return "ts.functional.sort", kind(_order(o, input, dim, largest, k))
+    return "ts.soft.sort", kind(_order(o, input, dim, largest, k))
 
 
 def median(o: Options, input: Tensor, dim: int | None = None, keepdim: bool = False) -> Result:
     rows, law = _row(o, input) if dim is None else _rows(o, input, dim)
-    sampling = _sampling(o, input)
-    value = functional.median(rows, law, keepdim=keepdim, **sampling)
+    value = soft.median(rows, law, keepdim=keepdim)
     if dim is None:
-        return "ts.functional.median", value
+        return "ts.soft.median", value
     if keepdim and input.ndim:
         value = value.movedim(-1, dim)
 
     def compute() -> Tensor:
         middle = (rows.shape[-1] - 1) // 2
-        p = functional.topk(rows, middle + 1, law, largest=False, **sampling)[..., middle, :]
+        p = soft.topk(rows, middle + 1, law, largest=False)[..., middle, :]
         return _kept(p, dim, input) if keepdim else p
 
     kind: Any = torch.return_types.median
     if not input.ndim:
         value = value.reshape(())
-    return "ts.functional.median", kind((value, SoftIndex(compute, value.shape)))
+    return "ts.soft.median", kind((value, SoftIndex(compute, value.shape)))
 
 
 def quantile(
@@ -234,10 +223,10 @@ def quantile(
             'use interpolation="linear"',
         )
     rows, law = _row(o, input) if dim is None else _rows(o, input, dim)
-    value = functional.quantile(rows, q, law, **_sampling(o, input))
+    value = soft.quantile(rows, q, law)
     if keepdim and dim is None:
         value = value.reshape((*value.shape, *(1 for _ in input.shape)))
     elif keepdim and dim is not None and input.ndim:
         several = value.ndim - (rows.ndim - 1)  # the dimension of q, in front
         value = value.unsqueeze(several + dim % input.ndim)
-    return "ts.functional.quantile", value
+    return "ts.soft.quantile", value

@@ -26,11 +26,13 @@ class AbstractReductionLayer(AbstractSmoothingLayer[[Tensor], Tensor]):
 
     **Subclassing.** Subclasses are final or abstract. Final ones name the function of
     torchsmooth.soft as `_smoothed` and implement `_exact`. If there are further options, `_options`
-    names "dim" and them, and `__init__` ends with `_hold_options` of their values.
+    names "dim" and them, and `__init__` ends with `_hold_options` of their values. `_least` is a
+    number of elements for which the function is defined under every law that it takes.
     """
 
     _options: ClassVar[tuple[str, ...]] = ("dim",)
     _smoothed: ClassVar[Callable[..., Tensor]]
+    _least: ClassVar[int] = 1
     dim: int
 
     def __init__(
@@ -50,11 +52,13 @@ class AbstractReductionLayer(AbstractSmoothingLayer[[Tensor], Tensor]):
         for name, value in options.items():
             setattr(self, name, value)
         # The function looks at the law and the options here and now, not only in the first call:
-        # at a row of one element, whatever the dimension and the scale.
+        # at one short row, whatever the dimension and the scale.
         law = self.distribution
         law = law if law.scale is None else law.with_scale(1.0)
         with torch.no_grad():
-            self._smoothed(torch.zeros(1), distribution=law, **{**self._given(), "dim": 0})
+            self._smoothed(
+                torch.zeros(self._least), distribution=law, **{**self._given(), "dim": 0}
+            )
 
     def _smooth(self, x: Tensor) -> Tensor:
         return self._smoothed(x, distribution=self.distribution, **self._given())

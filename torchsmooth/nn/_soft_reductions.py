@@ -5,7 +5,6 @@ from typing import final
 from torch import Tensor
 
 from .. import hard, soft
-from .._checks import check_int
 from ..distributions import AbstractDistribution
 from ._reduction_layer import AbstractReductionLayer, extremum
 from ._smoothing_layer import EvalMode
@@ -68,52 +67,31 @@ class SoftArgMin(AbstractReductionLayer):
 
 
 @final
-class SoftTopKMask(AbstractReductionLayer):
-    """The probability of each element to be among the k largest: `torchsmooth.soft.topk_mask`.
+class SoftLogArgMax(AbstractReductionLayer):
+    """The logarithms of the probabilities of `SoftArgMax`: `torchsmooth.soft.log_argmax`.
 
-    In evaluation with `eval_mode="hard"` it is the mask of `torchsmooth.hard.topk`, 1 for each of
-    the k largest elements and 0 elsewhere.
+    In evaluation with `eval_mode="hard"` it is 0 for the largest element and -inf elsewhere.
 
-    **Arguments:** `k`, `dim`, `largest`: as for `torchsmooth.soft.topk_mask`. `distribution`, and
-    all other keywords: as for `AbstractSmoothingLayer`.
+    **Arguments:** as for `SoftArgMax`.
 
-    **Returns:** called with x, a tensor of its shape, which sums to k along `dim`, of the
-    promoted dtype of x and the scale.
+    **Returns:** called with x, a tensor of its shape, of the promoted dtype of x and the scale.
 
     **Raises:** TypeError or ValueError if an argument is not what is said above; the call, what
-    `torchsmooth.soft.topk_mask` raises.
+    `torchsmooth.soft.log_argmax` raises.
 
     >>> import torch, torchsmooth as ts
-    >>> layer = ts.nn.SoftTopKMask(2, ts.Gaussian(), eval_mode="hard")
-    >>> x = torch.tensor([0.0, 1.0, 2.0])
+    >>> layer = ts.nn.SoftLogArgMax(0, ts.Gumbel(), eval_mode="hard")
+    >>> x = torch.tensor([0.0, 100.0])
     >>> layer(x)
-    tensor([0.2712, 0.7759, 0.9528])
+    tensor([-100.,    0.])
     >>> layer.eval()(x)
-    tensor([0., 1., 1.])
+    tensor([-inf, 0.])
     """
 
-    _smoothed = staticmethod(soft.topk_mask)
-    _options = ("dim", "k", "largest")
-    k: int
-    largest: bool
-
-    def __init__(
-        self,
-        k: int,
-        distribution: AbstractDistribution,
-        *,
-        dim: int = -1,
-        largest: bool = True,
-        learn_scale: bool = False,
-        eval_mode: EvalMode = "smooth",
-    ) -> None:
-        super().__init__(dim, distribution, learn_scale=learn_scale, eval_mode=eval_mode)
-        # A first look at the options has one element only.
-        self._hold_options(k=1, largest=largest)
-        self.k = check_int(k, "k", 0, 2)
+    _smoothed = staticmethod(soft.log_argmax)
 
     def _exact(self, x: Tensor, dim: int) -> Tensor:
-        return hard.topk(x, self.k, dim=dim, largest=self.largest).sum(-2).movedim(-1, dim)
+        return hard.argmax(x, dim=dim).log()
 
 
 class _AbstractExtremumLayer(AbstractReductionLayer):

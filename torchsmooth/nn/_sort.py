@@ -1,6 +1,5 @@
 """Layers of the sort family: what can be asked of a sorted row, in the mean over the noise."""
 
-from collections.abc import Callable
 from typing import final
 
 from torch import Tensor
@@ -10,6 +9,7 @@ from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..functional._fused import SamplingOptions
 from ..samplers import AbstractSampler
+from ._fractions import HoldsFractions
 from ._sampled_layer import AbstractAlgorithmLayer
 from ._smoothing_layer import EvalMode
 
@@ -280,7 +280,7 @@ class Median(AbstractAlgorithmLayer):
 
 
 @final
-class Quantile(AbstractAlgorithmLayer):
+class Quantile(HoldsFractions, AbstractAlgorithmLayer):
     """The expected quantiles of perturbed `x`: `torchsmooth.functional.quantile`.
 
     In evaluation with `eval_mode="hard"` it is `torchsmooth.hard.quantile`.
@@ -306,7 +306,6 @@ class Quantile(AbstractAlgorithmLayer):
     _smoothed = staticmethod(functional.quantile)
     _exact = staticmethod(hard.quantile)
     _options = ("q", "dim", "keepdim")
-    q: float | Tensor
     dim: int
     keepdim: bool
 
@@ -327,16 +326,6 @@ class Quantile(AbstractAlgorithmLayer):
     ) -> None:
         sampling = SamplingOptions(num_samples, sampler, antithetic, covariate, seed)
         super().__init__(distribution, sampling, learn_scale=learn_scale, eval_mode=eval_mode)
-        if isinstance(q, Tensor):
-            self.register_buffer("q", q, persistent=False)
-        else:
-            self.q = q
+        self._hold_fractions(q)
         self.dim = dim
         self.keepdim = keepdim
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Quantile":
-        q = self.q
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if isinstance(q, Tensor):  # in half precision, fractions would be others
-            self.q = q.to(self.get_buffer("q").device)
-        return self

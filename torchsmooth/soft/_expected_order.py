@@ -1,4 +1,4 @@
-"""What all operators that ask for an order share: rows, the kernels, and laws without a kernel."""
+"""Rows, the kernels, and laws without a kernel: shared by all operators that ask for an order."""
 
 import math
 import warnings

@@ -67,13 +67,18 @@ def sort(
 
     Smooths `torchsmooth.hard.sort`. The derivative of the k-th in x is the k-th row of `argsort`.
 
-    **Arguments:** as for `argsort`. The law must have a mean: not Cauchy.
+    **Arguments:**
+
+    - `x`, `distribution`, `dim`, `descending`: as for `argsort`. The law must have a
+        mean: not Cauchy.
 
     **Returns:** a tensor of the shape of `x`, accurate to 1e-6 (float32) or 1e-10 (float64) of the
     spread of a row.
 
     **Raises:** as `argsort`; also ValueError under `Cauchy`, whose smallest and largest order
     statistics have no expectation.
+
+    **Source:** David and Nagaraja, "Order statistics", 3rd edition, Wiley 2003.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.sort(torch.tensor([5.0, 0.0, 0.0]), ts.Gaussian(1.0))  # 0 -+ 1 / sqrt(pi), nearly
@@ -98,12 +103,16 @@ def rank(
     It is 1 plus the sum over the others of the probabilities to be below. The cost grows with n
     times the number of nodes.
 
-    **Arguments:** as for `argsort`.
+    **Arguments:**
+
+    - `x`, `distribution`, `dim`, `descending`: as for `argsort`.
 
     **Returns:** a tensor of the shape of `x`, accurate to n times 1e-6 (float32) or 1e-10
     (float64); the ranks of a row sum to n (n + 1) / 2.
 
     **Raises:** as `argsort`.
+
+    **Source:** Taylor et al., "SoftRank", WSDM 2008.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.rank(torch.tensor([1.0, 1.0, 9.0]), ts.Logistic(0.1))
@@ -137,6 +146,8 @@ def topk(
 
     **Raises:** as `argsort`; also ValueError if there are fewer than k elements.
 
+    **Source:** as for `argsort`.
+
     >>> import torch, torchsmooth as ts
     >>> ts.soft.topk(torch.tensor([0.0, 8.0, 4.0]), 2, ts.Gaussian(0.1))
     tensor([[0., 1., 0.],
@@ -157,12 +168,16 @@ def topk_mask(
 ) -> Tensor:
     """Returns the probability of each element to be among the k largest.
 
-    **Arguments:** as for `topk`.
+    **Arguments:**
+
+    - `x`, `k`, `distribution`, `dim`, `largest`: as for `topk`.
 
     **Returns:** a tensor of the shape of `x`, which sums to k along `dim`. A mask of zeros and ones
     with this gradient is `ts.straight_through(mask, ts.soft.topk_mask(...))`.
 
     **Raises:** as `topk`.
+
+    **Source:** as for `argsort`.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.topk_mask(torch.tensor([0.0, 1.0, 2.0]), 2, ts.Gaussian(1.0))
@@ -190,6 +205,8 @@ def median(
 
     **Raises:** as `argsort`; also ValueError if there are no elements, or if the median has no
     expectation.
+
+    **Source:** as for `sort`.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.median(torch.tensor([5.0, 0.0, 900.0]), ts.Cauchy(0.01))
@@ -227,6 +244,8 @@ def quantile(
     **Raises:** as `argsort`; also ValueError if there are no elements, if `q` is not in [0, 1], or
     if the quantile has no expectation.
 
+    **Source:** as for `sort`.
+
     >>> import torch, torchsmooth as ts
     >>> ts.soft.quantile(torch.tensor([5.0, 0.0, 9.0]), 0.75, ts.Gaussian(0.01))
     tensor(7.)
@@ -256,12 +275,17 @@ def log_argsort(
 
     It is for likelihoods of few elements: a quadrature in PyTorch whose cost grows with n^4.
 
-    **Arguments:** as for `argsort`, under a law of torchsmooth.
+    **Arguments:**
+
+    - `x`, `distribution`, `dim`, `descending`: as for `argsort`. The law is one of
+        torchsmooth.
 
     **Returns:** a tensor of shape [..., n, n]; -inf, with gradient 0, where the probability is 0 or
     below e^-700.
 
     **Raises:** as `argsort`; also ValueError for a law without a kernel.
+
+    **Source:** as for `argsort`.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.log_argsort(torch.tensor([0.0, 100.0]), ts.Gumbel(1.0))

@@ -40,6 +40,10 @@ def argmax(x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
     **Raises:** TypeError if an argument is of another type; ValueError if the distribution has a
     `scale_matrix`, under which the noise is not independent.
 
+    **Source:** for Gumbel noise, Yellott, "The relationship between Luce's choice axiom,
+    Thurstone's theory of comparative judgment, and the double exponential distribution", Journal
+    of Mathematical Psychology 15, 1977.
+
     >>> import torch, torchsmooth as ts
     >>> ts.soft.argmax(torch.tensor([0.0, 1.0, 3.0]), 0, ts.Gumbel(1.0))  # softmax
     tensor([0.0420, 0.1142, 0.8438])
@@ -55,11 +59,15 @@ def argmin(x: Tensor, dim: int, distribution: AbstractDistribution) -> Tensor:
     Under a symmetric law it is `argmax(-x, ...)`. Under `Gumbel` it is not: the softmax of
     -x / scale is `argmax(-x, dim, Gumbel(scale))`, for noise whose lower tail is the heavy one.
 
-    **Arguments:** as for `argmax`.
+    **Arguments:**
+
+    - `x`, `dim`, `distribution`: as for `argmax`.
 
     **Returns:** a tensor of the shape of `x` that sums to 1 along `dim`.
 
     **Raises:** as `argmax`.
+
+    **Source:** as for `argmax`.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.argmin(torch.tensor([0.0, 1.0, 2.0]), 0, ts.Gaussian(1.0))
@@ -74,12 +82,16 @@ def log_argmax(x: Tensor, dim: int, distribution: AbstractDistribution) -> Tenso
     Under `Gumbel` noise of one scale it is log_softmax(x / scale). Otherwise it is a quadrature in
     PyTorch whose cost grows with n^2.
 
-    **Arguments:** as for `argmax`, under a law of torchsmooth.
+    **Arguments:**
+
+    - `x`, `dim`, `distribution`: as for `argmax`. The law is one of torchsmooth.
 
     **Returns:** a tensor of the shape of `x`; -inf, with gradient 0, where the probability is 0 or
     (but for the closed form) below e^-700.
 
     **Raises:** as `argmax`; also ValueError for a law without a kernel.
+
+    **Source:** as for `argmax`.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.log_argmax(torch.tensor([0.0, 100.0]), 0, ts.Gumbel(1.0))
@@ -112,6 +124,9 @@ def amax(
 
     **Raises:** as `argmax`; also ValueError under `Cauchy`, or if there are no elements.
 
+    **Source:** for Gaussian noise on two elements, Clark, "The greatest of a finite set of random
+    variables", Operations Research 9, 1961.
+
     >>> import torch, torchsmooth as ts
     >>> ts.soft.amax(torch.zeros(2), 0, ts.Gaussian())  # 1 / sqrt(pi)
     tensor(0.5642)
@@ -124,11 +139,15 @@ def amin(
 ) -> Tensor:
     """Returns the expectation of the smallest element.
 
-    **Arguments:** as for `amax`.
+    **Arguments:**
+
+    - `x`, `dim`, `distribution`, `keepdim`: as for `amax`.
 
     **Returns:** a tensor without the dimension. Its derivative in x is `argmin`.
 
     **Raises:** as `amax`.
+
+    **Source:** as for `amax`.
 
     >>> import torch, torchsmooth as ts
     >>> ts.soft.amin(torch.zeros(2), 0, ts.Gaussian())
