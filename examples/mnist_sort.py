@@ -4,10 +4,12 @@ A network sees n images, each four handwritten digits side by side, and gives ea
 The numbers are not given: the only supervision is the order of the n images. Sorting has no
 gradient; sorting under noise has one. Either the sorting is smoothed and the loss gets the expected
 permutation matrix (--smooth algorithm), or the loss is smoothed together with the sorting (--smooth
-objective). For comparison, --method replaces the smoothing by other published relaxations.
+objective). Both are estimated from samples; --method exact computes the expected permutation matrix
+without samples. For comparison, --method replaces the smoothing by other published relaxations.
 
     python examples/mnist_sort.py                                  # about a minute on two CPU cores
     python examples/mnist_sort.py --distribution cauchy --scale 1/3 --num-samples 4096
+    python examples/mnist_sort.py --method exact --distribution cauchy --scale 1/3
     python examples/mnist_sort.py --method diffsort-cauchy --temperature 1/3
     python examples/mnist_sort.py --resume runs/mnist_sort         # after Ctrl-C, a crash, kill -9
     python examples/mnist_sort.py --data mnist --data-root data --download --device cuda --amp \\
@@ -61,6 +63,7 @@ DIGITS_PER_NUMBER = 4
 MNIST_VALIDATION = 5000
 VALIDATION_SETS = 500
 TEST_SETS = 2000
+EXACT_SAMPLES = 500_000  # half a sample of so many is 1e-6, the error of exact probabilities
 SETS_PER_CHUNK = 100  # bounds the memory of an evaluation
 DRAWN_SETS = 8
 
@@ -262,6 +265,17 @@ def smoothed_loss(args: argparse.Namespace) -> Loss:
     return {"algorithm": of_algorithm, "objective": of_objective}[args.smooth]
 
 
+def exact_loss(args: argparse.Namespace) -> Loss:
+    """The loss of the expected permutation matrix, computed without samples."""
+    distribution, _ = cli.smoothing(args)
+
+    def of_matrix(scores: Tensor, truth: Tensor, seed: Tensor) -> Tensor:
+        probabilities = ts.soft.argsort(scores, distribution)
+        return permutation_loss(probabilities, truth, EXACT_SAMPLES)
+
+    return of_matrix
+
+
 def rival_loss(args: argparse.Namespace) -> Loss:
     """The loss of another method, which differs in nothing but the way from the scores to the loss.
 
@@ -276,11 +290,15 @@ def rival_loss(args: argparse.Namespace) -> Loss:
     return of_rival
 
 
-METHODS = {"gss": smoothed_loss, **dict.fromkeys(RIVALS, rival_loss)}
+METHODS = {"gss": smoothed_loss, "exact": exact_loss, **dict.fromkeys(RIVALS, rival_loss)}
 
 SMOOTHING = ("smooth", "distribution", "scale", "sampler", "antithetic", "covariate", "num_samples")
 # The options that a method has no use for: all of the smoothing, if it is not named here.
-UNREAD = {"gss": ("temperature",), "perturbed": SMOOTHING[:-1]}
+UNREAD = {
+    "gss": ("temperature",),
+    "exact": ("temperature", "smooth", *SMOOTHING[3:]),
+    "perturbed": SMOOTHING[:-1],
+}
 
 
 @torch.inference_mode()
@@ -407,18 +425,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--method",
         choices=METHODS,
         default="gss",
-        help="source of the gradient of sorting: generalized stochastic smoothing (gss), or "
-        "another published method, for comparison; diffsort-* (differentiable sorting networks) "
-        "need the package diffsort, softrank (fast soft ranks) torchsort; both come with "
-        "torchsmooth[benchmarks] (default: %(default)s)",
+        help="source of the gradient of sorting: generalized stochastic smoothing (gss), its "
+        "expectation without samples (exact), or another published method, for comparison; "
+        "diffsort-* (differentiable sorting networks) need the package diffsort, softrank (fast "
+        "soft ranks) torchsort; both come with torchsmooth[benchmarks] (default: %(default)s)",
     )
     training.add_argument(
         "--temperature",
         type=cli.fraction,
         metavar="TAU",
-        help="of the methods other than gss: how soft the sorting is (NeuralSort's and SoftSort's "
-        "tau, 1/steepness of a sorting network, the strength of the regularisation of softrank and "
-        f"ot-sort, the noise's standard deviation of perturbed; default: {temperatures})",
+        help="of the methods other than gss and exact: how soft the sorting is (NeuralSort's and "
+        "SoftSort's tau, 1/steepness of a sorting network, the strength of the regularisation of "
+        f"softrank and ot-sort, the noise's standard deviation of perturbed; default: "
+        f"{temperatures})",
     )
     training.add_argument(
         "--smooth",

@@ -268,6 +268,28 @@ def test_a_rival_trains_in_the_same_loop(tmp_path, monkeypatch, method):
     assert result["history"][0]["loss"] > 0
 
 
+def test_the_exact_loss_is_the_limit_of_the_sampled_one():
+    """Value and gradient, for scores between which no probability is small."""
+    scores = torch.tensor([[0.2, 0.0, 0.1], [0.05, -0.1, 0.0]], requires_grad=True)
+    truth = ts.hard.argsort(torch.tensor([[0.0, 1.0, 2.0], [2.0, 0.0, 1.0]]))
+    seed = torch.tensor(0)
+    results = []
+    for options in (["--method", "exact"], ["--num-samples", str(2**17)]):
+        loss = mnist_sort.METHODS[options[1] if "exact" in options else "gss"](arguments(*options))
+        value = loss(scores, truth, seed)
+        results.append((value.detach(), *torch.autograd.grad(value, scores)))
+    for exact, sampled in zip(*results, strict=True):
+        torch.testing.assert_close(sampled, exact, rtol=0, atol=0.01)
+
+
+def test_training_with_exact_probabilities(tmp_path):
+    options = ["--method", "exact", "--distribution", "cauchy", "--scale", "1/3", "--steps", 3]
+    run("--output", tmp_path, *options, sampling=())
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["settings"]["method"] == "exact"
+    assert all(row["loss"] > 0 for row in result["history"])
+
+
 @pytest.mark.slow
 def test_a_continued_run_draws_the_noise_of_the_straight_run(tmp_path):
     """The one method that draws from torch's generator, whose state the checkpoint keeps."""
@@ -355,6 +377,8 @@ def fails(capsys, *options, sampling=FEW_SAMPLES):
         ("--temperature 1", "--temperature"),
         ("--method neuralsort", "--num-samples"),
         ("--method perturbed --scale 1/3 --covariate fx", "--scale, --covariate"),
+        ("--method exact", "--num-samples"),
+        ("--method exact --sampler mc --smooth objective", "--smooth, --sampler"),
         ("--method bogosort", "--method"),
     ],
 )

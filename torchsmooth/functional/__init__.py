@@ -13,6 +13,10 @@ and in `distribution.scale`. All take the same keywords:
 - `seed`: an int or an int64 tensor of one element; None draws one from torch's generator. The same
     seed gives the same uniform numbers on every device, for any number of threads.
 
+For the sort family, `torchsmooth.soft` has exact expectations without samples. Samples are wanted
+where the noise is correlated (`scale_matrix`), where rows have more than some thousands of
+elements, or to repeat experiments with them.
+
 A distribution with a `scale_matrix`, or a `FromTorch` law, takes the generic road
 (`torchsmooth.smooth`), with the same result. Half types are computed in float32. If the row of a
 batch element has a NaN or an infinity, its result is NaN. Arguments are checked: TypeError and

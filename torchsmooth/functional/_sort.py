@@ -61,6 +61,8 @@ def argsort(
 
     Smooths `torchsmooth.hard.argsort`.
 
+    `torchsmooth.soft.argsort` computes it without samples, if the noise is independent.
+
     **Arguments:**
 
     - `x`: floating-point tensor of shape [..., n].
@@ -111,6 +113,8 @@ def sort(
     Smooths `torchsmooth.hard.sort`. The result differs from `argsort(x, ...) @ x`, because the
     values are those of the perturbed elements.
 
+    `torchsmooth.soft.sort` computes it without samples, if the noise is independent.
+
     **Arguments:**
 
     - `x`: floating-point tensor of shape [..., n].
@@ -154,6 +158,8 @@ def rank(
 
     Smooths `torchsmooth.hard.rank`: the smallest element has rank 1 (the largest if `descending`).
 
+    `torchsmooth.soft.rank` computes it without samples, if the noise is independent.
+
     **Arguments:**
 
     - `x`: floating-point tensor of shape [..., n].
@@ -195,6 +201,8 @@ def argmax(
 
     Smooths `torchsmooth.hard.argmax`, the one-hot vector of the largest element. Under Gumbel noise
     the result is softmax(x / scale), which `torchsmooth.soft.argmax` computes without samples.
+
+    `torchsmooth.soft.argmax` computes it without samples, if the noise is independent.
 
     **Arguments:**
 
@@ -239,6 +247,8 @@ def topk(
 
     Smooths `torchsmooth.hard.topk`. The sum over the rows is every element's probability to be
     among the `k` largest.
+
+    `torchsmooth.soft.topk` computes it without samples, if the noise is independent.
 
     **Arguments:**
 
@@ -287,6 +297,8 @@ def median(
     Smooths `torchsmooth.hard.median`: of an even number of elements it takes the lower one of the
     two in the middle, as torch does.
 
+    `torchsmooth.soft.median` computes it without samples, if the noise is independent.
+
     **Arguments:**
 
     - `x`: floating-point tensor of shape [..., n], n at least 1.
@@ -331,6 +343,8 @@ def quantile(
     """Returns the expected quantile of perturbed `x`, interpolated linearly as in torch.
 
     Smooths `torchsmooth.hard.quantile`.
+
+    `torchsmooth.soft.quantile` computes it without samples, if the noise is independent.
 
     **Arguments:**
 
