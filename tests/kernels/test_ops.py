@@ -1085,13 +1085,7 @@ def test_instruction_sets_agree(isa: str, tmp_path: Path) -> None:
         env={
             **os.environ,
             "TORCHSMOOTH_CPU": isa,
-            "PYTHONPATH": os.pathsep.join(
-                [
-                    str(Path(ts.__file__).parents[1]),
-                    str(ROOT / "tests" / "kernels"),
-                    str(ROOT / "tests"),
-                ]
-            ),
+            "PYTHONPATH": os.pathsep.join(map(str, folders)),
         },
         capture_output=True,
         text=True,
