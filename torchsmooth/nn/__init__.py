@@ -38,6 +38,16 @@ from ._soft_elementwise import (
 )
 from ._soft_grid_search import SoftGridSearch
 from ._soft_indexing import SoftTake, SoftTakeAlongDim
+from ._soft_order import (
+    SoftArgSort,
+    SoftLogArgMax,
+    SoftLogArgSort,
+    SoftMedian,
+    SoftQuantile,
+    SoftRank,
+    SoftSort,
+    SoftTopK,
+)
 from ._soft_reductions import SoftAMax, SoftAMin, SoftArgMax, SoftArgMin, SoftTopKMask
 from ._soft_rounding import SoftCeil, SoftFloor, SoftQuantize, SoftRound, SoftTrunc
 from ._soft_sampling import GumbelSoftmax
@@ -70,6 +80,7 @@ __all__ = [
     "SoftAMin",
     "SoftArgMax",
     "SoftArgMin",
+    "SoftArgSort",
     "SoftBisect",
     "SoftCeil",
     "SoftClamp",
@@ -82,16 +93,23 @@ __all__ = [
     "SoftHeaviside",
     "SoftImplicitBisect",
     "SoftLess",
+    "SoftLogArgMax",
+    "SoftLogArgSort",
     "SoftLogHeaviside",
     "SoftMaximum",
+    "SoftMedian",
     "SoftMinimum",
+    "SoftQuantile",
     "SoftQuantize",
+    "SoftRank",
     "SoftReLU",
     "SoftRound",
     "SoftSign",
+    "SoftSort",
     "SoftTake",
     "SoftTakeAlongDim",
     "SoftThreshold",
+    "SoftTopK",
     "SoftTopKMask",
     "SoftTrunc",
     "SoftWhile",
