@@ -405,8 +405,8 @@ struct HyperbolicSecant {
   // Its poles lie half as far from the real axis as those of the logistic law.
   template <class T>
   static TS_HD PanelRule panels() {
-    return sizeof(T) == 4 ? PanelRule{Reach::quantile, 4.2, 5.0, 1.5, 0, false}
-                          : PanelRule{Reach::quantile, 2.7, 6.0, 1.0, 0, false};
+    return sizeof(T) == 4 ? PanelRule{Reach::quantile, 4.2, 5.0, 1.0, 0, false}
+                          : PanelRule{Reach::quantile, 2.7, 6.0, 0.5, 0, false};
   }
 };
 
