@@ -23,8 +23,7 @@ PYTEST_ARGS ?=
 SANITIZE_EVERY ?= 16
 
 # The tests that call the CPU ops, directly or through thin functions.
-SANITIZE_TESTS := $(addprefix tests/,test_ops.py test_bad_input.py test_functional.py test_hard.py \
-	test_render.py test_shortest_path.py test_shortest_path_graph.py test_sort_family.py)
+SANITIZE_TESTS := $(addprefix tests/,kernels/test_ops.py test_bad_input.py functional hard)
 MINUTES ?= 10
 
 # Examples that torchvision is needed for, which the CUDA environment has.
@@ -94,10 +93,10 @@ wheel: $(VENV)/.installed
 # is, then the CUDA library, from the same sdist. nvcc comes from PyPI where the machine has none.
 cuda: $(CUDA_VENV)/.installed wheel
 	$(CUDA_VENV)/bin/python $(PIP) install --force-reinstall --no-deps dist/*.whl
-	$(CUDA_VENV)/bin/pytest tests/test_ops.py $(TORCHVISION_TESTS) $(PYTEST_ARGS)
+	$(CUDA_VENV)/bin/pytest tests/kernels/test_ops.py $(TORCHVISION_TESTS) $(PYTEST_ARGS)
 	TORCHSMOOTH_CUDA=1 TORCH_CUDA_ARCH_LIST=$(CUDA_ARCH) $(CUDA_VENV)/bin/python $(PIP) install --no-build-isolation --force-reinstall --no-deps dist/*.tar.gz
 	$(VENV)/bin/torch-abi-audit --check torch $(CUDA_VENV)/lib/python*/site-packages/torchsmooth/_C_cuda.so
-	$(CUDA_VENV)/bin/pytest tests/test_cuda_library.py $(PYTEST_ARGS)
+	$(CUDA_VENV)/bin/pytest tests/kernels/test_cuda_library.py $(PYTEST_ARGS)
 
 # Registers, spills and occupancy of the CUDA kernels, from what nvcc compiles; no GPU is needed.
 cuda-static: $(VENV)/.built

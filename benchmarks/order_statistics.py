@@ -27,7 +27,7 @@ LONG = 1000
 
 
 def softsort(x: Tensor) -> Tensor:
-    """SoftSort (Prillo and Eisenschlos, 2020)."""
+    """Prillo and Eisenschlos, "SoftSort", ICML 2020."""
     ordered = x.sort(dim=-1).values
     return torch.softmax(-(ordered.unsqueeze(-1) - x.unsqueeze(-2)).abs() / SCALE, -1)
 

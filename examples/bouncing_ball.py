@@ -97,7 +97,8 @@ def soft_cost(velocity: Tensor, distribution: ts.AbstractDistribution) -> Tensor
         LANDINGS,
         distribution=distribution,
     )
-    return EFFORT * velocity**2 + ball["lost"]
+    result: Tensor = EFFORT * velocity**2 + ball["lost"]
+    return result
 
 
 Cost = Callable[[Tensor, float, int], Tensor]  # velocity, scale of the noise in m, seed
@@ -111,7 +112,8 @@ def smooth_cost(velocity: Tensor, scale: float, seed: int) -> Tensor:
         num_samples=256,
         seed=seed,
     )
-    return smoothed(velocity.unsqueeze(-1))
+    result: Tensor = smoothed(velocity.unsqueeze(-1))
+    return result
 
 
 METHODS: dict[str, Cost] = {

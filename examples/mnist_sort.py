@@ -113,9 +113,10 @@ def load_digits() -> dict[str, Digits]:
     digits = Digits(images, torch.tensor(labels, dtype=torch.int64))
 
     def split(indices: Any) -> tuple[Any, Any]:
-        return model_selection.train_test_split(
+        result: tuple[Any, Any] = model_selection.train_test_split(
             indices, test_size=300, stratify=labels[indices], random_state=0
         )
+        return result
 
     rest, test = split(range(len(labels)))
     train, validation = split(rest)
@@ -215,7 +216,8 @@ class Scorer(nn.Module):
         ):
             features = self.body(images.flatten(0, 1).unsqueeze(1))
         # Scores are float32 in any case: the 8 bits of a bfloat16 would make ties.
-        return self.head(features.float()).view(images.shape[:2])
+        result: Tensor = self.head(features.float()).view(images.shape[:2])
+        return result
 
 
 def order(
@@ -255,7 +257,10 @@ def smoothed_loss(args: argparse.Namespace) -> Loss:
         return permutation_loss(probabilities, truth, args.num_samples)
 
     def of_objective(scores: Tensor, truth: Tensor, seed: Tensor) -> Tensor:
-        return ts.smooth(misplaced, distribution, seed=seed, **sampling)(scores, truth).mean()
+        result: Tensor = ts.smooth(misplaced, distribution, seed=seed, **sampling)(
+            scores, truth
+        ).mean()
+        return result
 
     return {"algorithm": of_algorithm, "objective": of_objective}[args.smooth]
 

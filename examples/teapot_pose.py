@@ -211,7 +211,10 @@ def smoothed_loss(args: argparse.Namespace, mesh: Mesh) -> Loss:
         return squared_distance(expected, targets)
 
     def of_objective(poses: Tensor, targets: Tensor, scale: Tensor, seed: Tensor) -> Tensor:
-        return ts.smooth(of_image, law(scale=scale), seed=seed, **sampling)(poses, targets)
+        result: Tensor = ts.smooth(of_image, law(scale=scale), seed=seed, **sampling)(
+            poses, targets
+        )
+        return result
 
     return {"algorithm": of_algorithm, "objective": of_objective}[args.smooth]
 

@@ -174,7 +174,8 @@ class CostReader(nn.Module):
             images.device.type, torch.bfloat16, enabled=self.amp, cache_enabled=False
         ):
             features = self.body(pixels.permute(0, 3, 1, 2))
-        return features.float().mean(1)
+        result: Tensor = features.float().mean(1)
+        return result
 
 
 def hamming_distance(
@@ -206,7 +207,8 @@ def smoothed_loss(args: argparse.Namespace) -> Loss:
 
     def of_objective(costs: Tensor, truth: Tensor, seed: Tensor) -> Tensor:
         smoothed = ts.smooth(of_path, distribution, event_dim=2, seed=seed, **sampling)
-        return smoothed(costs, truth).mean()
+        result: Tensor = smoothed(costs, truth).mean()
+        return result
 
     return {"algorithm": of_algorithm, "objective": of_objective}[args.smooth]
 

@@ -24,7 +24,7 @@ _OURS = {
         "softsort": "torchsmooth.soft.argsort for a matrix, or torchsmooth.soft.sort for values",
         "soft_sort": "torchsmooth.soft.sort",
         "soft_rank": "torchsmooth.soft.rank",
-        "SoftSort": "torchsmooth.nn.SoftArgSort for a matrix, or torchsmooth.nn.SoftSort for values",
+        "SoftSort": "torchsmooth.nn.SoftArgSort for a matrix, torchsmooth.nn.SoftSort for values",
         "NeuralSort": "torchsmooth.nn.SoftArgSort",
         "DiffSortNet": "torchsmooth.nn.SoftArgSort",
         "gumbel_softmax": "torchsmooth.soft.gumbel_softmax",

@@ -14,7 +14,6 @@ from . import checkpoint
 from .errors import USER_ERROR, UserError
 
 
-SAMPLERS = ("mc", "qmc_latin", "rqmc_latin", "qmc_cartesian", "rqmc_cartesian", "sobol")
 COVARIATES = ("none", "fx", "loo")
 
 # These settings do not change the results, or (device, threads) change only the rounding.
@@ -95,7 +94,7 @@ def add_smoothing_arguments(
     )
     group.add_argument(
         "--sampler",
-        choices=SAMPLERS,
+        choices=("auto", *ts.samplers.SAMPLERS),
         default="sobol",
         help="sampler of the noise (default: %(default)s)",
     )

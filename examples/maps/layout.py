@@ -89,7 +89,8 @@ def _read(file: Path, dtype: type[np.generic], shape: str) -> np.ndarray:
         ) from error
     right = array.dtype == dtype and array.ndim == shape.count(",") + 1
     _require(right, file, f"{np.dtype(dtype)} of shape {shape}", array)
-    return array
+    result: np.ndarray = array
+    return result
 
 
 def _require(right: bool, file: Path, expected: str, got: np.ndarray) -> None:

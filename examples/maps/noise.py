@@ -48,8 +48,10 @@ def _octave(
         low = np.take_along_axis(values, node, axis)
         high = np.take_along_axis(values, node + 1, axis)
         values = low + blend * (high - low)
-    return values
+    result: np.ndarray = values
+    return result
 
 
 def _smoothstep(t: np.ndarray) -> np.ndarray:
-    return t * t * (3 - 2 * t)
+    result: np.ndarray = t * t * (3 - 2 * t)
+    return result

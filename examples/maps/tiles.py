@@ -65,16 +65,19 @@ def paint(
     def colour(row: np.ndarray, column: np.ndarray) -> np.ndarray:  # [m, 8 h, 8 w, 3]
         cells = (row * width + column).reshape(count, -1)
         look = np.take_along_axis(looks, cells, 1).reshape(row.shape)
-        return textures[look * _PERIOD**2 + here]
+        result: np.ndarray = textures[look * _PERIOD**2 + here]
+        return result
 
     def mix(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
-        return a + share[..., None] * (b - a)
+        result: np.ndarray = a + share[..., None] * (b - a)
+        return result
 
     upper = mix(colour(above, left), colour(above, right), blend_right)
     lower = mix(colour(below, left), colour(below, right), blend_right)
     brightness = (1 + _BRIGHTNESS * (2 * draws[:, 4] - 1)).astype(np.float32)
     picture = mix(upper, lower, blend_down) * brightness[:, None, None, None]
-    return np.rint(picture.clip(0, 255)).astype(np.uint8)
+    result: np.ndarray = np.rint(picture.clip(0, 255)).astype(np.uint8)
+    return result
 
 
 def _neighbours(
@@ -126,7 +129,8 @@ def _blur(field: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _standardised(field: np.ndarray) -> np.ndarray:
-    return (field - field.mean()) / field.std()
+    result: np.ndarray = (field - field.mean()) / field.std()
+    return result
 
 
 def _grass() -> np.ndarray:
@@ -137,7 +141,8 @@ def _grass() -> np.ndarray:
 def _earth() -> np.ndarray:
     """Specks without direction, and a few pebbles."""
     pebbles = _blur(_white("pebbles") > 0.985, 2, 2)
-    return _standardised(_white("earth")) + 6 * pebbles
+    result: np.ndarray = _standardised(_white("earth")) + 6 * pebbles
+    return result
 
 
 def _forest() -> np.ndarray:

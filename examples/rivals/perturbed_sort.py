@@ -27,7 +27,8 @@ class PerturbedSort(AbstractRelaxation):
     num_samples: int = 1024
 
     def __call__(self, scores: Tensor) -> Tensor:
-        return _PerturbedSort.apply(scores, self.temperature, self.num_samples)
+        result: Tensor = _PerturbedSort.apply(scores, self.temperature, self.num_samples)  # type: ignore[no-untyped-call]
+        return result
 
     def loss(self, scores: Tensor, truth: Tensor) -> Tensor:
         return permutation_loss(self(scores), truth, self.num_samples)

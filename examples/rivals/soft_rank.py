@@ -37,9 +37,10 @@ class SoftRank(AbstractRival):
         torchsort = optional_package(
             "torchsort", name="torchsort", needed_by="--method softrank", extra="benchmarks"
         )
-        return torchsort.soft_rank(
+        result: Tensor = torchsort.soft_rank(
             scores, regularization="l2", regularization_strength=self.temperature
         )
+        return result
 
     def loss(self, scores: Tensor, truth: Tensor) -> Tensor:
         places = torch.arange(1, scores.shape[-1] + 1, dtype=truth.dtype, device=truth.device)

@@ -50,7 +50,8 @@ class SortingNetwork(AbstractRelaxation):
             steepness=1 / self.temperature,
             distribution=self.distribution,
         )
-        return matrix.mT  # theirs is [element, place]
+        result: Tensor = matrix.mT  # theirs is [element, place]
+        return result
 
 
 @functools.cache

@@ -313,9 +313,21 @@ def test_hard_in_evaluation(layer: Layer) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "SoftSign SoftAbs SoftReLU SoftClamp SoftThreshold SoftHardshrink SoftRound SoftMaximum "
-    "SoftMinimum SoftAMax SoftAMin SoftCond".split()
-    + ["SoftAMax by quadrature"],
+    [
+        "SoftSign",
+        "SoftAbs",
+        "SoftReLU",
+        "SoftClamp",
+        "SoftThreshold",
+        "SoftHardshrink",
+        "SoftRound",
+        "SoftMaximum",
+        "SoftMinimum",
+        "SoftAMax",
+        "SoftAMin",
+        "SoftAMax by quadrature",
+        "SoftCond",
+    ],
 )
 def test_hard_gradient(name: str) -> None:
     """The one that torch gives its operator."""

@@ -23,10 +23,14 @@ def order_statistics(
     if torch.compiler.is_compiling() or in_plain_eager():
         if not (torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad)):
             return op.expectation(x, scale)
-        if torch.compiler.is_compiling():
-            return _Compiled.apply(op, x, scale)
-        return _Eager.apply(op, x, scale)
-    return _Transformed.apply(op, x, scale)
+    result: Tensor
+    if torch.compiler.is_compiling():
+        result = _Compiled.apply(op, x, scale)
+    elif in_plain_eager():
+        result = _Eager.apply(op, x, scale)
+    else:
+        result = _Transformed.apply(op, x, scale)
+    return result
 
 
 def _twin(op: OrderOp) -> Callable[[Tensor, Tensor], Tensor]:

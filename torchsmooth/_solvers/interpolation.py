@@ -93,7 +93,8 @@ class BlackBox:
         rows = theta.reshape(elements, *event).to(compute_dtype(theta.dtype))
         solution = nan_unless_finite(solve(rows.detach()), rows.detach())
         result = _Interpolation.apply(solution, rows, self.lambda_, self.maximize, solve, *own)
-        return result.reshape(theta.shape).to(theta.dtype)
+        value: Tensor = result.reshape(theta.shape).to(theta.dtype)
+        return value
 
 
 def blackbox(

@@ -97,4 +97,5 @@ def _like(solution: Any, point: Tensor) -> Tensor:
             f"{list(point.shape)}, got {list(solution.shape)}; return indicators such as one-hot "
             "vectors, not indices, and pass vectorized=False if it takes one event at a time"
         )
-    return solution.to(point.dtype)
+    result: Tensor = solution.to(point.dtype)
+    return result

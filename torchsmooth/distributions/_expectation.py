@@ -54,7 +54,7 @@ def _by_name(x: Tensor, scale: Scale, node: str) -> Tensor:
 
 
 def _apply(x: Tensor, scale: Scale, expectation: Expectation) -> Tensor:
-    value: Tensor = _WithSlopes.apply(x, scale, expectation)
+    value: Tensor = _WithSlopes.apply(x, scale, expectation)  # type: ignore[no-untyped-call]
     return value
 
 

@@ -76,7 +76,8 @@ class AbstractLaw(abc.ABC):
         if self.scale_matrix is not None:
             z, matrix, dtype = self._whiten(x, self.scale_matrix)
             logabsdet = torch.linalg.slogdet(matrix).logabsdet
-            return (self._log_prob(z).sum(-1) - logabsdet).to(dtype)
+            result: Tensor = (self._log_prob(z).sum(-1) - logabsdet).to(dtype)
+            return result
         scale = self._elementwise_scale("log_prob")
         z, dtype = self._standardise(x, scale)
         log_scale = scale.to(z.dtype).log() if isinstance(scale, Tensor) else math.log(scale)

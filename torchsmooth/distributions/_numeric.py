@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from .. import _linalg
+
 
 # Gauss-Legendre quadrature on [0, 1] with 4 points: nodes and weights.
 LEGENDRE = (
@@ -68,9 +70,7 @@ def divide(x: Tensor, scale: float | Tensor) -> Tensor:
 def solve(matrix: Tensor, x: Tensor) -> Tensor:
     batch = torch.broadcast_shapes(matrix.shape[:-2], x.shape[:-1])
     columns = x.expand(*batch, x.shape[-1]).unsqueeze(-1)
-    # solve_ex, because solve waits for the device to tell whether the matrix is singular.
-    result: Tensor = torch.linalg.solve_ex(matrix, columns).result
-    return result.squeeze(-1)
+    return _linalg.solve(matrix, columns).squeeze(-1)
 
 
 def is_narrow(width: Tensor, scale: float | Tensor) -> Tensor:
@@ -78,7 +78,8 @@ def is_narrow(width: Tensor, scale: float | Tensor) -> Tensor:
 
     Differences of what is known at its ends would cancel, and the quadrature is as good as exact.
     """
-    return width <= torch.finfo(width.dtype).eps ** 0.25 * scale
+    result: Tensor = width <= torch.finfo(width.dtype).eps ** 0.25 * scale
+    return result
 
 
 def gamma_modulus(t: Tensor) -> Tensor:

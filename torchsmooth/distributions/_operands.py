@@ -1,10 +1,9 @@
-"""Operands of laws: their types, and when their values may be read."""
+"""Operands of laws, and their types."""
 
 import torch
 from torch import Tensor
 
-
-HALF = (torch.float16, torch.bfloat16)
+from .._dtypes import compute_dtype, result_type
 
 
 def describe(tensor: Tensor) -> str:
@@ -17,12 +16,6 @@ def types(x: object, scale: float | Tensor, name: str = "x") -> tuple[torch.dtyp
         raise TypeError(f"{name} must be a tensor, got {x!r}; convert it with torch.tensor")
     if x.is_complex():
         raise TypeError(f"{name} must be real, got {describe(x)}; pass its real part")
-    # What torch.result_type answers for x * scale; torch.compile cannot trace it.
-    floating = x.is_floating_point()
-    dtype = x.dtype if floating else torch.get_default_dtype()
-    if isinstance(scale, Tensor):
-        if not floating or (scale.ndim > 0 and x.ndim == 0):
-            dtype = scale.dtype
-        elif scale.ndim > 0 or x.ndim == 0:
-            dtype = torch.promote_types(dtype, scale.dtype)
-    return dtype, torch.float32 if dtype in HALF else dtype
+    operands = [t for t in (x, scale) if isinstance(t, Tensor) and t.is_floating_point()]
+    dtype = result_type(operands) if operands else torch.get_default_dtype()
+    return dtype, compute_dtype(dtype)

@@ -10,8 +10,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from .._dtypes import compute_dtype
 from .._torch_internals import values_are_readable
-from ._operands import HALF, describe
+from ._operands import describe
 
 
 P = ParamSpec("P")
@@ -111,7 +112,7 @@ def _is_singular(matrix: Tensor) -> bool:
     # Rows and columns are brought to size 1 first, so that diag(1e-30, 1) counts as invertible;
     # then a pivot no larger than a few rounding errors is no pivot.
     m = matrix.detach()
-    m = m.float() if m.dtype in HALF else m
+    m = m.to(compute_dtype(m.dtype))
     m = m / m.abs().amax(-1, keepdim=True)
     m = m / m.abs().amax(-2, keepdim=True)
     if not bool(m.isfinite().all()):  # a row or a column of zeros

@@ -7,9 +7,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from .._dtypes import compute_dtype
 from ._distribution import AbstractDistribution
 from ._expectations import Expectations
-from ._operands import HALF
 from ._scale import check_scales, constructor, describe_scales
 from ._traits import Traits
 
@@ -46,7 +46,7 @@ class AbstractTailLaw(AbstractDistribution):
 
     @final
     def draw(self, words: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        compute = torch.float32 if dtype in HALF else dtype
+        compute = compute_dtype(dtype)
         upper = words >= WORDS // 2
         distance = torch.where(upper, WORDS - 1 - words, words)
         noise, score = self._from_tail((distance.to(compute) + 0.5) * (1 / WORDS), upper)

@@ -189,7 +189,7 @@ class _Guard(torch.autograd.Function):
         ctx.save_for_backward(inputs[1])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (dead,) = ctx.saved_tensors
         return torch.where(dead & ~grad.isfinite(), 0.0, grad), None
 
@@ -211,7 +211,7 @@ class _Guard(torch.autograd.Function):
 
 @one_node
 def _apply_guard(x: Tensor, dead: Tensor) -> Tensor:
-    guarded: Tensor = _Guard.apply(x, dead)
+    guarded: Tensor = _Guard.apply(x, dead)  # type: ignore[no-untyped-call]
     return guarded
 
 

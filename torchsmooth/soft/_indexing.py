@@ -42,7 +42,8 @@ def take(x: Tensor, soft_index: Tensor, dim: int = 0) -> Tensor:
     leading = soft_index.ndim - 1
     # tensordot has put the dimensions of the index first.
     places = list(range(leading, leading + dim)) + list(range(leading))
-    return rows.permute([*places, *range(leading + dim, rows.ndim)])
+    result: Tensor = rows.permute([*places, *range(leading + dim, rows.ndim)])
+    return result
 
 
 def take_along_dim(x: Tensor, soft_index: Tensor, dim: int) -> Tensor:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from .._checks import check_bool, check_dim
+from .._dtypes import result_type
 from .._torch_internals import one_node, refuse_nested_forward_mode, values_are_readable
-from ._operands import check_broadcast, result_type
+from ._operands import check_broadcast
 
 
 # Probabilities may leave [0, 1] by this much: by rounding, or because they are estimates.
@@ -257,12 +258,13 @@ class _Blend(torch.autograd.Function):
     def jvp(ctx: Any, in_p: Tensor, in_a: Tensor, in_b: Tensor) -> Tensor:
         refuse_nested_forward_mode()
         p, a, b = ctx.saved_tensors
-        return in_p * (reachable(a, p) - reachable(b, 1 - p)) + p * in_a + (1 - p) * in_b
+        result: Tensor = in_p * (reachable(a, p) - reachable(b, 1 - p)) + p * in_a + (1 - p) * in_b
+        return result
 
 
 @one_node
 def _blend(p: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    blended: Tensor = _Blend.apply(p, a, b)
+    blended: Tensor = _Blend.apply(p, a, b)  # type: ignore[no-untyped-call]
     return blended
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .._checks import check_distribution, check_floating
-from .._dtypes import compute_dtype
+from .._dtypes import compute_dtype, result_type
 from ..distributions import AbstractDistribution
 
 
@@ -80,12 +80,3 @@ def check_broadcast(**tensors: Tensor) -> None:
             f"{', '.join(tensors)} must broadcast against each other, got shapes {got}; reshape "
             "them, with a 1 for every dimension that is shared"
         ) from None
-
-
-def result_type(tensors: list[Tensor]) -> torch.dtype:
-    """As torch.result_type, which torch.compile cannot trace: dimensions go before none."""
-    dtypes = [t.dtype for t in tensors if t.ndim > 0] or [t.dtype for t in tensors]
-    dtype = dtypes[0]
-    for other in dtypes[1:]:
-        dtype = torch.promote_types(dtype, other)
-    return dtype

@@ -91,7 +91,7 @@ def _check_temperature(temperature: object) -> float | Tensor:
 def _words(rows: int, n: int, seed: int | Tensor | None, device: torch.device) -> Tensor:
     """Words for independent noise, [rows, n]."""
     sampler = MonteCarlo()
-    return torch.ops.torchsmooth.words(
+    result: Tensor = torch.ops.torchsmooth.words(
         seed_tensor(seed, device),
         sampler.directions(n, device),
         sampler.name,
@@ -101,3 +101,4 @@ def _words(rows: int, n: int, seed: int | Tensor | None, device: torch.device) -
         0,
         rows,
     )
+    return result

@@ -156,7 +156,8 @@ def _scales(distribution: AbstractDistribution, x: Tensor) -> Tensor:
                 f"scale_matrix must have shape [{n}, {n}] for x of {n} elements, got "
                 f"{list(distribution.scale_matrix.shape)}; pass another matrix"
             )
-        return rows.reshape(x.shape)
+        result: Tensor = rows.reshape(x.shape)
+        return result
     scale = torch.as_tensor(distribution.scale, dtype=torch.float64, device=x.device).detach()
     try:
         return scale.expand(x.shape)

@@ -29,7 +29,7 @@ from torchsmooth.distributions import LAWS
 from torchsmooth.samplers import SAMPLERS
 
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OPS = torch.ops.torchsmooth
 
 # Around what the kernels distinguish: rows of 8 and 16 weights, 24 elements that are ranked by
@@ -1079,12 +1079,13 @@ def test_instruction_sets_agree(isa: str, tmp_path: Path) -> None:
         "torch.save(test_ops.all_outputs(torch.device('cpu'), 3, 1000, 6), sys.argv[1])\n"
     )
     path = tmp_path / "outputs.pt"
+    folders = (Path(ts.__file__).parents[1], ROOT / "tests" / "kernels", ROOT / "tests")
     result = subprocess.run(
         [sys.executable, "-c", script, str(path)],
         env={
             **os.environ,
             "TORCHSMOOTH_CPU": isa,
-            "PYTHONPATH": os.pathsep.join([str(Path(ts.__file__).parents[1]), str(ROOT / "tests")]),
+            "PYTHONPATH": os.pathsep.join(map(str, folders)),
         },
         capture_output=True,
         text=True,

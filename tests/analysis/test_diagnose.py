@@ -323,7 +323,7 @@ def test_report() -> None:
 
 def test_rules_are_documented() -> None:
     """Every verdict is explained, in the code and in the documentation."""
-    page = (Path(__file__).parent.parent / "docs" / "diagnose.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "diagnose.md").read_text("utf-8")
     for verdict in VERDICTS:
         assert f"`{verdict}`" in page
     assert {verdict for _, verdicts in CASES.values() for verdict in verdicts.values()} == set(

@@ -32,7 +32,7 @@ from torchsmooth._kernels import reference as reference
 from torchsmooth.distributions import LAWS
 
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OPS = torch.ops.torchsmooth
 DTYPES = [torch.float32, torch.float64]
 
