@@ -222,7 +222,7 @@ def test_errors_of_calls_name_the_layer(name: str) -> None:
 def test_the_message_without_a_law() -> None:
     assert message_of(ts.nn.ArgSort, TypeError) == (
         "ArgSort: missing a required argument: 'distribution'; the signature is ArgSort("
-        "distribution, *, dim=-1, descending=False, num_samples=1024, sampler='sobol', "
+        "distribution, *, dim=-1, descending=False, num_samples=1024, sampler='auto', "
         "antithetic=False, covariate='loo', seed=None, learn_scale=False, eval_mode='smooth')"
     )
 

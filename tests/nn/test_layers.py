@@ -471,9 +471,10 @@ def test_representation() -> None:
     assert "q=0.3" in repr(ts.nn.Quantile(0.3, ts.Logistic()))
 
 
-def test_quantile_fractions_move_with_the_layer(device: torch.device) -> None:
+@pytest.mark.parametrize("layer", ["Quantile", "SoftQuantile"])
+def test_quantile_fractions_move_with_the_layer(layer: str, device: torch.device) -> None:
     """But are not rounded to its type, and not saved."""
-    module = ts.nn.Quantile(torch.tensor([0.25, 0.9]), ts.Logistic())
+    module = getattr(ts.nn, layer)(torch.tensor([0.25, 0.9]), ts.Logistic())
     assert [name for name, _ in module.named_buffers()] == ["fixed_scale", "q"]
     assert list(module.state_dict()) == ["fixed_scale"]
     module.to(device, torch.bfloat16)

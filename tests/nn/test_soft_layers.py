@@ -757,6 +757,27 @@ LAW = ts.Gaussian()
             ("scale_matrix", "scale="),
         ),
         (lambda: ts.nn.SoftAMax(0, ts.Cauchy()), ValueError, ("mean", "Cauchy", "quantile")),
+        (lambda: ts.nn.SoftSort(ts.Cauchy()), ValueError, ("Cauchy for sort", "quantile")),
+        (lambda: ts.nn.SoftSort(LAW, descending=1), TypeError, ("descending must be", "got 1")),
+        (
+            lambda: ts.nn.SoftRank(ts.Gaussian(scale_matrix=torch.eye(2))),
+            ValueError,
+            ("scale_matrix", "scale="),
+        ),
+        (
+            lambda: ts.nn.SoftLogArgSort(ts.FromTorch(torch.distributions.Normal(0.0, 1.0))),
+            ValueError,
+            ("distribution must be a law of torchsmooth for log_argsort",),
+        ),
+        (
+            lambda: ts.nn.SoftLogArgMax(0, ts.FromTorch(torch.distributions.Normal(0.0, 1.0))),
+            ValueError,
+            ("distribution must be a law of torchsmooth for log_argmax",),
+        ),
+        (lambda: ts.nn.SoftTopK(-1, LAW), ValueError, ("k must be at least 0", "got -1")),
+        (lambda: ts.nn.SoftTopK(1.5, LAW), TypeError, ("k must be an int", "got 1.5")),
+        (lambda: ts.nn.SoftMedian(LAW, keepdim=1), TypeError, ("keepdim must be",)),
+        (lambda: ts.nn.SoftQuantile(1.5, LAW), ValueError, ("q must", "got 1.5")),
         (lambda: ts.nn.SoftClamp(1.0, 0.0, LAW), ValueError, ("lo must not be larger", "hi=0.0")),
         (lambda: ts.nn.SoftClamp("a", 0.0, LAW), TypeError, ("lo must be a number", "got 'a'")),
         (
@@ -799,6 +820,15 @@ def test_at_construction(
     for part in parts:
         assert part in message, message
     assert "\n" not in message and not message.endswith(".")
+
+
+def test_quantiles_under_cauchy_noise() -> None:
+    """Those exist that are not the outermost: how many there are is known in the call only."""
+    module = ts.nn.SoftQuantile(0.2, ts.Cauchy(1e-6))
+    x = torch.arange(11.0)
+    assert module(x).item() == pytest.approx(2.0, abs=1e-4)
+    with pytest.raises(ValueError, match="must not be Cauchy for quantile"):
+        module(x[:4])
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["smooth", "hard"])
