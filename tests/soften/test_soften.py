@@ -701,6 +701,27 @@ def test_transforms() -> None:
         torch.testing.assert_close(events.probability, soft.greater(x, 0.1, law))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, under forward mode
+def test_transforms_of_sorting() -> None:
+    """Without a seed: the same in every element of a batch, with the rows of argsort as slopes."""
+    x, law = points().detach(), ts.Logistic(0.3)
+
+    def ordered(row: Tensor) -> tuple[Tensor, ...]:
+        with softened(law):
+            return row.sort().values, row.median(), row.quantile(0.3), row.topk(2).values
+
+    p = soft.argsort(x, law)
+    expected = soft.sort(x, law), soft.median(x, law), soft.quantile(x, 0.3, law)
+    *first, largest = torch.func.vmap(ordered)(x)
+    for actual, exact in zip(first, expected, strict=True):
+        torch.testing.assert_close(actual, exact)
+    torch.testing.assert_close(largest, expected[0].flip(-1)[:, :2])
+    for row, matrix in zip(x, p, strict=True):
+        torch.testing.assert_close(torch.func.jacrev(lambda y: ordered(y)[0])(row), matrix)
+        slope = torch.func.jvp(lambda y: ordered(y)[0], (row,), (row,))[1]
+        torch.testing.assert_close(slope, matrix @ row)
+
+
 @pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiles_whole() -> None:
