@@ -116,7 +116,7 @@ def test_the_source_folder_without_a_library(
 ) -> None:
     """Python that starts in a checkout finds the sources before the installed package."""
     module = tmp_path / "torchsmooth" / Path(library.__file__).relative_to(ROOT / "torchsmooth")
-    monkeypatch.setattr(library, "__file__", str(module))
+    monkeypatch.setattr(library, "LIBRARY", module.parents[1] / "_C.so")
     (tmp_path / "setup.py").touch()
     with pytest.raises(ImportError) as caught:
         library._load()
@@ -132,7 +132,7 @@ def test_an_installed_package_without_a_library(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     module = tmp_path / "torchsmooth" / Path(library.__file__).relative_to(ROOT / "torchsmooth")
-    monkeypatch.setattr(library, "__file__", str(module))
+    monkeypatch.setattr(library, "LIBRARY", module.parents[1] / "_C.so")
     with pytest.raises(ImportError) as caught:
         library._load()
     for part in ("not installed completely", str(tmp_path / "torchsmooth" / "_C.so"), "--force-re"):

@@ -598,7 +598,7 @@ class TestArguments:
         ts.MonteCarlo().validate(np.int64(8), 1)
 
     def test_unknown_names(self) -> None:
-        with pytest.raises(ValueError, match="one of 'mc', .*'sobol', got 'halton'"):
+        with pytest.raises(ValueError, match="one of 'mc', .*'sobol', 'auto', got 'halton'"):
             resolve_sampler("halton")
         with pytest.raises(TypeError, match="got <class"):
             resolve_sampler(ts.Sobol)  # type: ignore[arg-type]

@@ -280,13 +280,14 @@ class Sobol(AbstractSampler):
         return "sobol"
 
     def directions(self, n: int, device: torch.device) -> Tensor:
-        # Rounded up, so that few tables serve all n: two of them all graphs.
         if torch.compiler.is_compiling():
+            # Two tables serve all graphs. They are not cut to n, which a graph would then hold as a
+            # number: the ops take rows beyond.
             capacity = _SOME_DIMENSIONS if n <= _SOME_DIMENSIONS else _MAX_SOBOL_DIMENSIONS
-        else:
-            capacity = min(max(16, 1 << (n - 1).bit_length()), _MAX_SOBOL_DIMENSIONS)
-        # Not a slice, for which a graph would hold n as a number.
-        return _sobol_table(capacity, torch.device(device)).narrow(0, 0, n)
+            return _sobol_table(capacity, torch.device(device))
+        # Rounded up, so that few tables serve all n.
+        capacity = min(max(16, 1 << (n - 1).bit_length()), _MAX_SOBOL_DIMENSIONS)
+        return _sobol_table(capacity, torch.device(device))[:n]
 
     def _validate_points(self, points: int, n: int, mirrored: int) -> None:
         if n > _MAX_SOBOL_DIMENSIONS:

@@ -213,6 +213,20 @@ def examples(name: str) -> list[dict[str, Any]]:
             for scale_gradient in (False, True)
             for outcome, shape in outcomes
         ]
+    if name.startswith("order_statistics"):
+        row = {"x": x, "scale": vector, "law": "logistic", "descending": True}
+        if name == "order_statistics":
+            return [{**row, **outcome} for outcome, _ in outcomes]
+        return [
+            {
+                **row,
+                **outcome,
+                "grad": torch.randn(elements, *shape),
+                "scale_gradient": scale_gradient,
+            }
+            for scale_gradient in (False, True)
+            for outcome, shape in outcomes
+        ]
     if name.endswith("render") or name == "render_backward":
         mesh = {"vertices": torch.randn(6, 3), "faces": torch.arange(6, dtype=torch.int32)}
         mesh["faces"] = mesh["faces"].reshape(2, 3)

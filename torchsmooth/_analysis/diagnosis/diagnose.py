@@ -1,5 +1,6 @@
 """The search for places where automatic differentiation is wrong."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -93,16 +94,19 @@ def diagnose(
     def values(points: Tensor) -> Tensor:
         return torch.tensor(function.values(points), dtype=torch.float64, device=x.device)
 
-    smoothed = estimate(
-        values,
-        x,
-        distribution,
-        num_samples=num_samples,
-        repetitions=repetitions,
-        sampler="auto",
-        event_dim=x.ndim,
-        seed=seed,
-    )
+    with warnings.catch_warnings():
+        # The verdicts say where f is NaN.
+        warnings.filterwarnings("ignore", "f returned NaN", UserWarning)
+        smoothed = estimate(
+            values,
+            x,
+            distribution,
+            num_samples=num_samples,
+            repetitions=repetitions,
+            sampler="auto",
+            event_dim=x.ndim,
+            seed=seed,
+        )
     repeats = function.values(x.expand(REPEATS, *x.shape))
     ad = function.gradient(x)
     uniforms = MonteCarlo().uniforms(
