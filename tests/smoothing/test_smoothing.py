@@ -8,6 +8,7 @@ that is known in closed form.
 import functools
 import itertools
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -1024,3 +1025,17 @@ def test_func_grad(num_samples: int) -> None:
         x.detach()
     )
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+def test_a_scale_that_x_does_not_resolve_is_warned_of() -> None:
+    """Beside 5.4e6, numbers of float32 are 1/2 apart: noise of scale 0.1 moves no point."""
+    step = ts.smooth(lambda y: (y > 0).float(), ts.Logistic(0.1), num_samples=64, seed=0)
+    x = torch.tensor([0.0, 5.4e6])
+    with pytest.warns(UserWarning, match=r"scale of 0.1 at 5400000, .*pass x.double\(\)") as caught:
+        step(x)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(x.double())
+        step(x[:1])
+        ts.smooth(lambda y: (y > 0).float(), ts.Logistic(torch.tensor([0.1, 2.0])), seed=0)(x)

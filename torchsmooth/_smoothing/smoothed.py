@@ -57,6 +57,7 @@ from .executor import SupportsSubmit, check_executor
 from .noise import NoiseSource
 from .options import SmoothingKeywords, SmoothingOptions
 from .process_group import Ranks, check_process_group
+from .resolution import warn_of_coarse_points
 from .user_function import check_convention
 
 
@@ -147,6 +148,7 @@ class Smoothed(Generic[P, R]):
         dtype = compute_dtype(x.dtype)
         rows = x.reshape(elements, n).to(dtype).contiguous()
         scale = scale_rows(self.distribution, batch, event, dtype, x.device)
+        warn_of_coarse_points(rows.detach(), scale.detach(), x.dtype)
         ranks = None if options.process_group is None else Ranks(options.process_group)
         seed = seed_tensor(options.seed, x.device)
         seed_kind: BatchKind = DRAWN if options.seed is None else SHARED

@@ -1,5 +1,6 @@
 """The sort family: expected properties of a sorted row of perturbed elements."""
 
+import torch
 from torch import Tensor
 
 from .._checks import (
@@ -10,6 +11,7 @@ from .._checks import (
     check_nonempty,
     check_quantile,
 )
+from .._dtypes import compute_dtype
 from .._kernels.sort import SortOp, SortTask
 from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
@@ -29,12 +31,27 @@ def _move(x: Tensor, source: int, destination: int) -> Tensor:
     return x if source == destination else x.movedim(source, destination)
 
 
+def _without_offset(rows: Tensor) -> Tensor:  # [..., n]
+    """The rows less their element nearest to 0, if all elements are on one side of 0.
+
+    Orders do not depend on a common offset. Beside a large number, noise would fall on few
+    floating-point numbers, and ties would decide. A difference is rounded by less than the last
+    digit of its element, because it is no larger.
+    """
+    if rows.shape[-1] == 0 or rows.dtype == torch.float64:
+        return rows
+    low, high = rows.detach().to(compute_dtype(rows.dtype)).aminmax(dim=-1, keepdim=True)
+    return rows - (low.clamp(min=0) + high.clamp(max=0)).to(rows.dtype)
+
+
 def _smooth_sort(
     rows: Tensor,  # [..., n]
     distribution: AbstractDistribution,
     task: SortTask,
     options: SamplingOptions,
 ) -> Tensor:  # [..., *outcome]
+    if task.output != "values":
+        rows = _without_offset(rows)
     return smooth_fused(
         rows,
         1,
