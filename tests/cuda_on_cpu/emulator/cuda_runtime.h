@@ -46,6 +46,9 @@ struct alignas(16) int4 {
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
 
+// Leading zeros, 64 of 0: unlike the function of GCC, which does not say.
+inline int __clzll(long long x) { return x ? __builtin_clzll(x) : 64; }
+
 // CUDA's own overloads, for two numbers of one type or of two integer types. Of a number and a NaN
 // they give the number.
 template <class A, class B>
