@@ -9,7 +9,8 @@ outputs.py         f's outputs as one matrix
 accumulator.py     what becomes of them: sums.py adds up values and Jacobians, samples.py keeps all
 jacobian_rule.py   the derivatives, from the Jacobians that were added up
 outputs_rule.py    the derivatives, from the outputs that were kept
-noise.py           the noise, drawn again wherever it is needed; resolution.py: whether x resolves it
+noise.py           the noise, drawn again wherever it is needed
+resolution.py      whether x resolves the noise
 """
 
 from .executor import SupportsSubmit as SupportsSubmit

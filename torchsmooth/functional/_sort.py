@@ -7,12 +7,14 @@ from .._checks import (
     check_bool,
     check_count,
     check_dim,
+    check_distribution,
     check_floating,
     check_nonempty,
     check_quantile,
 )
 from .._dtypes import compute_dtype
 from .._kernels.sort import SortOp, SortTask
+from .._torch_internals import values_are_readable
 from .._typing import Covariate, SamplerName
 from ..distributions import AbstractDistribution
 from ..hard._sort import interpolate, sort_outcome_or_nan
@@ -38,10 +40,23 @@ def _without_offset(rows: Tensor) -> Tensor:  # [..., n]
     floating-point numbers, and ties would decide. A difference is rounded by less than the last
     digit of its element, because it is no larger.
     """
-    if rows.shape[-1] == 0 or rows.dtype == torch.float64:
-        return rows
     low, high = rows.detach().to(compute_dtype(rows.dtype)).aminmax(dim=-1, keepdim=True)
     return rows - (low.clamp(min=0) + high.clamp(max=0)).to(rows.dtype)
+
+
+# Up to so many scales from 0, float32 resolves the noise well: its numbers are 1e-4 scales apart.
+_RESOLVED = 2.0**10
+
+
+def _is_resolved(rows: Tensor, distribution: AbstractDistribution) -> bool:
+    """Whether no offset can matter, as far as that is quickly seen."""
+    if rows.numel() == 0 or rows.dtype == torch.float64:
+        return True
+    if not isinstance(distribution.scale, float) or not values_are_readable(rows):
+        return False
+    low, high = rows.detach().aminmax()
+    reach = _RESOLVED * distribution.scale
+    return -reach <= low.item() and high.item() <= reach
 
 
 def _smooth_sort(
@@ -50,7 +65,8 @@ def _smooth_sort(
     task: SortTask,
     options: SamplingOptions,
 ) -> Tensor:  # [..., *outcome]
-    if task.output != "values":
+    distribution = check_distribution(distribution)
+    if task.output != "values" and not _is_resolved(rows, distribution):
         rows = _without_offset(rows)
     return smooth_fused(
         rows,
