@@ -1,4 +1,4 @@
-"""What the autograd functions of the ops share."""
+"""The base of the autograd functions."""
 
 import functools
 import inspect

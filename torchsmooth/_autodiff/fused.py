@@ -1,4 +1,4 @@
-"""What the fused ops share: their autograd function, and how their derivatives are computed."""
+"""The autograd function of all fused ops, and the rule for their derivatives."""
 
 import functools
 import math

@@ -19,7 +19,7 @@ def order_statistics(
     x: Tensor,  # [B, n]
     scale: Tensor,  # [1 or B, 1 or n]
 ) -> Tensor:  # [B, *outcome]
-    """What the op expects, with its derivatives."""
+    """The expectation that the op computes, with its derivatives."""
     if torch.compiler.is_compiling() or in_plain_eager():
         if not (torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad)):
             return op.expectation(x, scale)

@@ -64,7 +64,7 @@ class FusedOp(Protocol):
 def empty_means(
     x: Tensor, outcome: Sequence[int], jacobian: Jacobian
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What a fused op with Jacobians returns, for its fake kernel: no numbers yet."""
+    """The results of a fused op with Jacobians, without numbers, for its fake kernel."""
     shape = (x.shape[0], *outcome)
     absent, full = (0,), (*shape, x.shape[1])
     return (

@@ -87,7 +87,7 @@ def register_fake(name: str) -> Callable[[F], F]:
 
 
 def register_twin(name: str, twin: Callable[..., Any]) -> None:
-    """What an op does on devices without a kernel; it has no gradient of its own, and no vmap."""
+    """Registers the implementation for devices without a kernel, without gradient and vmap."""
     torch.library.impl(f"torchsmooth::{name}", "CompositeExplicitAutograd")(twin)
     torch.library.register_autograd(f"torchsmooth::{name}", _refuse_gradient(name))
     torch.library.register_vmap(f"torchsmooth::{name}", refuse_vmap)

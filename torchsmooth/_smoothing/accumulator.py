@@ -1,4 +1,4 @@
-"""What is kept of f's outputs between the passes."""
+"""The numbers that are kept of f's outputs between the passes."""
 
 import abc
 
@@ -29,4 +29,4 @@ class AbstractAccumulator(abc.ABC):
     def saved(
         self, value: Tensor, baseline: Tensor, factor: float, ranks: Ranks | None
     ) -> tuple[Tensor, ...]:
-        """What the rule for derivatives needs, of samples compared with the baseline [B, R]."""
+        """The rule for derivatives, of samples compared with the baseline [B, R]."""

@@ -251,7 +251,7 @@ class Calls:
         return max(1, _CHUNK_BYTES // max(1, _COPIES * row))
 
     def _inputs(self, points: Points, start: int, stop: int) -> tuple[Tensor, list[Any]]:
-        """What f is called with for these rows."""
+        """The arguments of f for these rows."""
         rows = points.rows(start, stop)
         args = list(self.args)
         if any(isinstance(arg, Tensor) for arg in args):

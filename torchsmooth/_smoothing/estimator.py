@@ -1,4 +1,4 @@
-"""What a sample's value is compared with, and how the products are averaged."""
+"""The baseline of a sample's value, and how the products are averaged."""
 
 from typing import get_args
 

@@ -25,7 +25,7 @@ from .sums import Sums
 
 
 class Evaluation:
-    """What a call is made of, but for the tensors that transforms of torch.func may wrap.
+    """One call, without the tensors that transforms of torch.func may wrap.
 
     Its methods take these, so that the call can be part of a larger batch.
     """

@@ -27,7 +27,7 @@ _NAME = uuid.uuid4().hex
 
 
 class SupportsSubmit(Protocol):
-    """What is asked of an executor: the method of `concurrent.futures.Executor`."""
+    """An executor: an object with the method of `concurrent.futures.Executor`."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any: ...
 
@@ -44,7 +44,7 @@ def check_executor(executor: Any) -> SupportsSubmit | None:
 
 
 class _State(NamedTuple):
-    """What torch holds per thread, as it was where the smoothed function was called."""
+    """The settings of torch for one thread, as they were at the call of the smoothed function."""
 
     grad: bool
     inference: bool
@@ -93,7 +93,7 @@ class Workers:
         self.f = self._dump(f, "f") if self.pickled else f
 
     def in_order(self, tasks: Iterable[tuple[Tensor, list[Any]]]) -> Generator["Task", None, None]:
-        """What is submitted for each task (points, args), in their order.
+        """The calls that are submitted for the tasks (points, args), in their order.
 
         What was submitted is cancelled when the iterator is closed.
         """
@@ -110,7 +110,7 @@ class Workers:
                 task.future.cancel()
 
     def outputs(self, task: "Task") -> tuple[list[Tensor], Any]:
-        """What `call_f` returns, or raises: not within `in_order`, which StopIteration would end.
+        """Returns or raises as `call_f` does: not within `in_order`, which StopIteration would end.
 
         It waits for the task.
         """

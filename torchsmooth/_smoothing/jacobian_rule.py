@@ -16,7 +16,7 @@ from .noise import Noise, NoiseSource
 
 
 class Jacobians(NamedTuple):
-    """What `Sums` saves."""
+    """The tensors that `Sums` saves."""
 
     in_x: Tensor  # [B, R, n], at scale 1
     in_scale: Tensor  # [B, R, 0 or n or n * n], at scale 1

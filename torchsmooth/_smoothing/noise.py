@@ -13,7 +13,7 @@ from ..distributions import AbstractDistribution
 
 
 class NoiseSource(NamedTuple):
-    """What the noise of a call follows from, but for its tensors."""
+    """The settings of the noise of a call, without its tensors."""
 
     distribution: AbstractDistribution
     sampler: str

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SmoothingKeywords(TypedDict, total=False):
-    """What type checkers are told that `torchsmooth.smooth` takes."""
+    """The keywords of `torchsmooth.smooth`, for type checkers."""
 
     num_samples: int
     sampler: SamplerName | AbstractSampler

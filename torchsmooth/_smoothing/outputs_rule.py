@@ -26,7 +26,7 @@ from .noise import Noise, NoiseSource
 
 
 class KeptOutputs(NamedTuple):
-    """What `Samples` saves."""
+    """The tensors that `Samples` saves."""
 
     outputs: Tensor  # [B, s, M]
     difference: Tensor  # [B, R], their statistic minus the baseline

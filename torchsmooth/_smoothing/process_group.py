@@ -24,7 +24,7 @@ def check_process_group(group: Any) -> Any:
 
 
 class _Report(NamedTuple):
-    """What a rank tells the others when it has called f."""
+    """The message of a rank to the others when it has called f."""
 
     same: tuple[Any, ...]  # what must be the same on all ranks
     x: Tensor
@@ -61,7 +61,7 @@ class Ranks:
 
     @contextlib.contextmanager
     def together(self, x: Tensor, agreed: tuple[Any, ...]) -> Iterator["Reports"]:
-        """What the ranks do in here they do together.
+        """Keeps the ranks together in here.
 
         An exception on one rank becomes one on all: no rank waits for what does not come.
         """

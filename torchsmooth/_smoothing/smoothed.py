@@ -221,7 +221,7 @@ def _per_example(arg: Any, index: int, batch: tuple[int, ...], elements: int) ->
 
 
 class SmoothDecorator(Protocol):
-    """What `torchsmooth.smooth` returns if it is not given f."""
+    """The result of `torchsmooth.smooth` without f: a decorator."""
 
     @overload
     def __call__(self, f: Callable[Concatenate[Any, P], S], /) -> Smoothed[P, S]: ...

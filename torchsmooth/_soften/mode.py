@@ -125,7 +125,7 @@ def _innermost() -> _Mode | None:
 
 @final
 class Softening:
-    """What `soften` returns: a context manager, any number of times, and a decorator."""
+    """The result of `soften`: a reusable context manager, and a decorator."""
 
     def __init__(self, options: Options) -> None:
         leave_to_python()

@@ -1,4 +1,4 @@
-"""What a block of `soften` is told."""
+"""The options of a block of `soften`."""
 
 from dataclasses import dataclass
 

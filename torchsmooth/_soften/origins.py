@@ -61,7 +61,7 @@ def forget() -> None:
 
 
 def origin_of(value: object) -> Origin | None:
-    """What a value is the output of, unless it or the input was changed since."""
+    """The operator whose output a value is, unless it or the input was changed since."""
     if not isinstance(value, Tensor):
         return None
     if torch.compiler.is_compiling():
@@ -128,7 +128,7 @@ VIEWS = (Tensor.__getitem__, Tensor.unsqueeze, torch.unsqueeze)
 def of_view(
     func: Callable[..., Any], origin: object, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> OrderStatistic | None:
-    """What remains known of an order statistic that is indexed or unsqueezed."""
+    """The origin of an order statistic that is indexed or unsqueezed, if it is still known."""
     if not isinstance(origin, OrderStatistic) or origin.dim is None or kwargs or len(args) != 2:
         return None
     value, item = args

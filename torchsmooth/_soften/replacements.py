@@ -1,4 +1,4 @@
-"""What a block has replaced."""
+"""The operators that a block has replaced."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Replacement:
 
 @final
 class Replacements:
-    """What a block of `soften` has replaced: a sequence of `Replacement`, and a table as text."""
+    """The operators that a block of `soften` has replaced: a sequence, and a table as text."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str, SourceLine], int] = {}

@@ -505,7 +505,7 @@ INDEX_RULES: dict[Callable[..., Any], SoftRule] = {}
 
 
 def functions(*names: str) -> Iterator[Callable[..., Any]]:
-    """What the names stand for, as functions and as methods."""
+    """The functions and methods of these names."""
     for name in names:
         found = False
         for home in (torch, Tensor, F, torch.special):

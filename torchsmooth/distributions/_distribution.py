@@ -1,4 +1,4 @@
-"""What the whole package takes as the distribution of noise: a law with its expectations."""
+"""The distribution of noise that the whole package takes: a law with its expectations."""
 
 import abc
 import math

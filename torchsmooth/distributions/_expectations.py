@@ -28,7 +28,9 @@ Steps: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 @final
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Expectations:
-    """What `torchsmooth.soft` needs of a law. All parts are differentiable, without NaN in slopes.
+    """The expectations that `torchsmooth.soft` needs of a law.
+
+    All parts are differentiable, without NaN in slopes.
 
     - `tail`: P(noise > distance), or P(noise < -distance).
     - `log_tail`: its logarithm, as far out as that is representable.

@@ -25,7 +25,7 @@ class AbstractLaw(abc.ABC):
     """
 
     name: ClassVar[str | None]
-    """What the compiled kernels call the law; None if they do not know it."""
+    """The law's name in the compiled kernels; None if they do not know it."""
 
     scale: float | Tensor | None
     """None with a scale matrix."""
@@ -149,7 +149,7 @@ class AbstractLaw(abc.ABC):
     @property
     @abc.abstractmethod
     def traits(self) -> Traits:
-        """What the law says of itself, at scale 1."""
+        """The properties of the law at scale 1."""
 
     @abc.abstractmethod
     def _cdf(self, z: Tensor) -> Tensor: ...

@@ -57,7 +57,7 @@ def constructor(init: Callable[Concatenate[S, P], None]) -> Callable[Concatenate
 def check_scales(
     scale: object, scale_matrix: object
 ) -> tuple[float | Tensor, None] | tuple[None, Tensor]:
-    """What a law keeps as its scale and its scale matrix: one of the two."""
+    """The scale and the scale matrix of a law: one of them is None."""
     if scale_matrix is None:
         return check_scale(scale), None
     return None, _check_scale_matrix(scale_matrix)

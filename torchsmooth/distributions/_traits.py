@@ -1,4 +1,4 @@
-"""What a law says of itself."""
+"""The properties that a law declares."""
 
 import dataclasses
 from typing import Literal, final

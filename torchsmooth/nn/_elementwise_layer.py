@@ -1,4 +1,4 @@
-"""What all elementwise layers share: operands as state, and one way to their exact operators."""
+"""The base of all elementwise layers: operands as state, and one way to their exact operators."""
 
 from collections.abc import Callable
 from typing import ClassVar

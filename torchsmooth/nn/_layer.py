@@ -1,4 +1,4 @@
-"""What all layers share: a typed call, and errors that name the layer."""
+"""The base of all layers: a typed call, and errors that name the layer."""
 
 import abc
 import functools
@@ -77,7 +77,7 @@ class AbstractLayer(nn.Module, abc.ABC, Generic[P, R]):
 
 
 def own(value: object, name: str) -> object:
-    """What a layer keeps of an argument: a copy of a tensor, and anything else as it is."""
+    """The part of an argument that a layer keeps: a copy of a tensor, anything else as it is."""
     if not isinstance(value, Tensor) or isinstance(value, nn.Parameter):
         return value
     if value.requires_grad:

@@ -1,4 +1,4 @@
-"""What all layers share that reduce or compare along a dimension without sampling."""
+"""The base of all layers that reduce or compare along a dimension without sampling."""
 
 import abc
 from collections.abc import Callable

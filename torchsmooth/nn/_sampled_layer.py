@@ -1,4 +1,4 @@
-"""What layers share whose expectation is estimated from samples."""
+"""The base of all layers whose expectation is estimated from samples."""
 
 from collections.abc import Callable
 from typing import ClassVar, TypedDict

@@ -1,4 +1,4 @@
-"""What all layers with noise share: a law, its scale as state, and what they are after `eval()`."""
+"""The base of all layers with noise: a law, its scale as state, and the mode after `eval()`."""
 
 import abc
 import copy
@@ -172,7 +172,7 @@ class AbstractSmoothingLayer(AbstractLayer[P, R]):
 
     @property
     def eval_mode(self) -> EvalMode:
-        """What `forward` computes after `eval()`: "smooth" or "hard"."""
+        """The mode of `forward` after `eval()`: "smooth" or "hard"."""
         return self._eval_mode
 
     @eval_mode.setter

@@ -41,7 +41,7 @@ _CHUNK_ELEMENTS = 4 * 2**20
 
 
 class Contest(NamedTuple):
-    """What is known at each node of a row; Q nodes."""
+    """The quantities at each of the Q nodes of a row."""
 
     t: Tensor  # [B, Q]
     below: Tensor  # [B, Q, n]: P(the element is below t)
@@ -202,7 +202,7 @@ def order_statistics(
     first: int,
     last: int,
 ) -> Tensor:  # [B, last - first, n] for a matrix, else [B, last - first]
-    """What sorting noisy rows gives on average.
+    """The mean outcome of sorting noisy rows.
 
     For `output` "matrix" the rows `first` to `last` of the expected permutation matrix; for
     "values" the expected order statistics at these positions; for "ranks" (then of all positions)

@@ -23,7 +23,7 @@ def sort_outcome(
     first: int,
     last: int,
 ) -> Tensor:  # [..., last - first, n] for a matrix, else [..., last - first]
-    """What can be asked of a sorted row; ties go to the lower index.
+    """A property of a sorted row; ties go to the lower index.
 
     `output` "matrix": the rows `first` to `last` of the permutation matrix; "values": the elements
     at these positions; "ranks" (of all positions): the position of each element, from 1.
