@@ -717,6 +717,7 @@ def test_numbers_of_numpy_are_numbers(function: Callable[..., Any]) -> None:
     torch.testing.assert_close(function(**options), function(seed=3), rtol=0, atol=0)
 
 
+@pytest.mark.filterwarnings("ignore:the noise has a scale of 10 at")
 @pytest.mark.parametrize("function", [argsort, smooth])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3e38, -3e38, 1e-45, 0.0])
 @pytest.mark.parametrize("n", [1, 5, 9, 40])
