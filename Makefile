@@ -42,7 +42,7 @@ test: $(VENV)/.built
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
 quick: $(VENV)/.built
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadscope -m "not (compiled or processes or slow)" --every 4 $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadscope -m "not (compiled or processes or slow)" --every 5 $(PYTEST_ARGS)
 
 # The sanitizers' libraries come before all others; a build folder of its own comes before the
 # installed package. What they find goes to the standard error, which pytest must not capture.
