@@ -12,7 +12,7 @@ from .._checks import check_dim
 from .._kernels.order_statistics import OrderOp
 from .._kernels.reference.order_statistics import expected_largest, expected_matrix, expected_order
 from .._kernels.sort import SortTask
-from .._torch_internals import values_are_readable
+from .._torch_internals import frames_of_the_package, values_are_readable
 from .._typing import SortOutput
 from ..distributions import AbstractDistribution
 from ._operands import elementwise
@@ -137,7 +137,7 @@ def _without_kernel(x: Tensor, scale: Tensor, law: AbstractDistribution, task: S
                 f"two quadratures of {law!r} with {nodes // 2} and {nodes} nodes in each interval "
                 f"differ by {step:.1g}, more than {tolerance:.0e}; use a law of torchsmooth where "
                 "there is one",
-                stacklevel=4,
+                stacklevel=frames_of_the_package(),
             )
     if not torch.is_grad_enabled():
         return fine
